@@ -20,7 +20,7 @@ EPSILON: Final = float(np.finfo(np.float64).eps)
 LEAST: Final = 1e-300
 """Added to bounds on rounding errors, so that they hold where products underflow."""
 
-_GATHERED: Final = 2**15  # places gathered at a time, whose copies as int64 stay in the cache
+_GATHERED: Final = 2**15  # indices gathered at a time, whose copies as int64 stay in the cache
 
 
 class KeepsReadOnly:
@@ -47,8 +47,8 @@ def read_only(*arrays: NDArray[Any] | None) -> None:
 def scaled_to_one(array: Array) -> tuple[Array, float]:
     """Return an array with entries of modulus at most one, and the power of two by which to multiply it.
 
-    Powers of two round nothing but entries that are smaller than the largest one by more than 1e-290. Products of the
-    scaled entries do not overflow, and those of the largest ones do not underflow. Zeros are returned as they are.
+    Powers of two round only entries that are more than 1e290 times smaller than the largest one. Products of the scaled
+    entries do not overflow, and those of the largest ones do not underflow. Zeros are returned unchanged.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def scaled_to_one(array: Array) -> tuple[Array, float]:
 
 
 def accumulate(total: NDArray[Any], places: NDArray[np.integer], values: NDArray[Any]) -> None:
-    """Add each value to the total at its index; in floating point with `numpy.bincount`, which is fastest."""
+    """Add each value to ``total`` at its index, in place; in floating point with `numpy.bincount`, which is fastest."""
     if values.dtype == np.float64:
         total += np.bincount(places, values, minlength=len(total))
     elif values.dtype == np.complex128:
@@ -73,7 +73,7 @@ def accumulate(total: NDArray[Any], places: NDArray[np.integer], values: NDArray
 
 
 def gather(values: NDArray[Any], places: NDArray[np.integer], out: NDArray[Any]) -> NDArray[Any]:
-    """Write ``values[places]`` into ``out``; the indices must be in range."""
+    """Write ``values[places]`` into ``out`` and return it; the indices must be in range."""
     for start in range(0, len(places), _GATHERED):
         block = slice(start, start + _GATHERED)
         values.take(places[block], out=out[block], mode="clip")
@@ -81,7 +81,7 @@ def gather(values: NDArray[Any], places: NDArray[np.integer], out: NDArray[Any])
 
 
 def starts_of_runs(*keys: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which entries differ from the entry before in one of the keys; the first entry is always one of them.
+    """Return a mask of the entries that differ from the previous one in at least one key; the first is always marked.
 
     Examples
     --------

@@ -184,7 +184,7 @@ def _lock(descriptor: int, path: Path) -> bool:
 
 
 def _remove_leftover(path: Path) -> None:
-    """Remove what a killed process left; what a running one writes is locked, or cannot be removed."""
+    """Remove the files left by killed processes; files of running processes are locked, or cannot be removed."""
     with suppress(OSError):
         if not _CAN_LOCK:
             path.unlink()
@@ -203,7 +203,7 @@ def _remove_leftover(path: Path) -> None:
 
 
 def _discard(temporary: Path, file: BinaryIO) -> None:
-    """Remove a temporary file, before it is unlocked where that is possible."""
+    """Remove a temporary file, before it is unlocked if possible."""
     with suppress(OSError):  # a full disk, again
         if not _CAN_LOCK:
             file.close()

@@ -303,7 +303,7 @@ def slab_boxes(
 
 
 def _box_index(axes: Sequence[NDArray[np.int64]]) -> tuple[Any, ...]:
-    """Return the index of all combinations of ascending positions on each axis, as slices where that is possible."""
+    """Return the index of all combinations of ascending positions on each axis, as slices where possible."""
     if all(len(axis) and axis[-1] - axis[0] == len(axis) - 1 for axis in axes):
         return tuple(slice(int(axis[0]), int(axis[-1]) + 1) for axis in axes)
     return np.ix_(*axes)

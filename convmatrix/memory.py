@@ -30,7 +30,7 @@ ALWAYS_FIT: Final = NEGLIGIBLE // 64
 """A matrix with no more entries, rows and columns than this takes fewer than `NEGLIGIBLE` bytes."""
 
 _MOST_COMBINATIONS: Final = 2**14  # of distinct rows of all axes, for which the entries of a footprint are counted
-_MOST_OFFSETS: Final = 2**22  # offsets of diagonals that are listed at a time
+_MOST_OFFSETS: Final = 2**22  # offsets of diagonals listed at a time
 
 
 class MatrixTooLargeError(MemoryError, ValueError):
@@ -74,7 +74,7 @@ def _system_bytes() -> list[int]:
 
 
 def _container_bytes() -> list[int]:
-    """Return what is left in the control group of this process, and in each group around it."""
+    """Return the bytes left in the control group of this process, and in each group that contains it."""
     found = []
     for folder, group, limit, usage in _control_groups():
         for place in (group, *group.parents):
@@ -113,7 +113,7 @@ def _control_groups() -> list[tuple[str, PurePosixPath, str, str]]:
 
 
 def _process_bytes() -> list[int]:
-    """Return what is left of the limit on the address space of this process (``ulimit -v``)."""
+    """Return the bytes left of the limit on the address space of this process (``ulimit -v``)."""
     try:
         import resource  # not on Windows
 

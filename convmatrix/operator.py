@@ -44,7 +44,7 @@ class CheckedOperator(KeepsReadOnly, LinearOperator, ABC):
         """Return ``A.H @ X``."""
 
     def _described(self, side: int) -> str:
-        """Return what the entries of vectors are, those of the rows (side 0) or the columns (side 1), for messages."""
+        """Return the meaning of the entries of vectors, of rows (side 0) or columns (side 1), for messages."""
         return ""
 
     def _check(self, x: Any, side: int, axes: tuple[int, ...]) -> None:

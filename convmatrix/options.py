@@ -392,7 +392,7 @@ def as_array(weights: Any) -> NDArray[Any]:
 
 
 def _refuse_other_objects(weights: Any) -> None:
-    """Raise TypeError for what is often given in place of an array of weights, and say what to call instead."""
+    """Raise TypeError for objects often given in place of an array of weights, and name the function to call."""
     if weights is None or isinstance(weights, str | bytes):
         remedy = "give an array of numbers, such as [[0, 1, 0], [1, -4, 1], [0, 1, 0]]"
     elif sparse.issparse(weights):
@@ -458,7 +458,7 @@ def weight_array(weights: ArrayLike, weight_shape: tuple[int, ...], layer: Any =
 
 
 def weight_mask(footprint: ArrayLike, weight_shape: tuple[int, ...], least_axes: int = 1) -> NDArray[np.bool_]:
-    """Return which weights occur, as a mask of the last axes of the weights: of those of the kernel, or of all.
+    """Return which weights occur, as a mask of the last axes of the weights: only the kernel's axes, or all axes.
 
     Examples
     --------

@@ -186,7 +186,7 @@ def _display(progress: bool | None) -> _Display | None:
 
 
 def _of_loaded(module: str, function: str) -> Any:
-    """Return what a function of a module returns; None if the module has not been imported."""
+    """Return the result of a function of a module; None if the module has not been imported."""
     return getattr(sys.modules.get(module), function, lambda: None)()
 
 
@@ -247,6 +247,6 @@ class _Bar:
         self._show(self._title, done, of, f"{text} ({spent:.0f} s{left})".lstrip())
 
     def close(self) -> None:
-        """Remove what was shown."""
+        """Erase the progress line or bar."""
         if self._shown:
             self._remove()

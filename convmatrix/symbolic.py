@@ -120,7 +120,7 @@ def to_latex(
     def entries_of_row(row: int) -> dict[int, str]:
         if pattern is None:
             entries = {column: given[row, column] for column in range(given.cols)}
-        else:  # row by row, because few rows of a large matrix are printed
+        else:  # row by row, because only a few rows of a large matrix are printed
             entries = _symbolic_row(pattern, row, lambda weight: sympy.Symbol(f"w_{weight}"))
         return {column: str(sympy.latex(entry)) if entry != 0 else zero for column, entry in entries.items()}
 

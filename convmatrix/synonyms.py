@@ -1,4 +1,4 @@
-"""The words of other libraries for options, arguments and their values, for hints in messages of errors.
+"""Other libraries' names for options, arguments and their values, for hints in error messages.
 
 They come from NumPy, scipy.ndimage, scipy.signal, PyTorch, Keras, ONNX and Theano, and from the literature on inverse
 problems and differential equations.
@@ -13,7 +13,7 @@ from convmatrix.boundary import BOUNDARIES
 
 
 def _by_synonym(words: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the word that is used here for each synonym; values list synonyms, separated by commas."""
+    """Return a mapping from each synonym to the word used here; ``words`` lists synonyms, separated by commas."""
     return MappingProxyType({synonym: word for word, synonyms in words.items() for synonym in synonyms.split(", ")})
 
 
@@ -67,7 +67,7 @@ def _similar(word: str, known: tuple[str, ...]) -> str:
 
 
 def padding_hint(word: str, known: Iterable[str]) -> str:
-    """Return a hint that suggests the padding that is meant by an unknown word, or an empty string."""
+    """Return a hint that suggests a padding for an unknown word, or an empty string."""
     lower = word.lower()
     if lower in (*BOUNDARIES, *BOUNDARY_SYNONYMS):
         return f"; what lies beyond the ends is the boundary: boundary={BOUNDARY_SYNONYMS.get(lower, lower)!r}"

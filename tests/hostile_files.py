@@ -30,7 +30,7 @@ Files = Mapping[str, tuple[bytes, str | None]]
 
 MAX_BYTES: Final = 2**24
 TOO_LARGE: Final = "to load, but 16.8 MB"
-"""What a file is told that asks for more than `MAX_BYTES`."""
+"""The message about a file that asks for more than `MAX_BYTES`."""
 ADDRESS_SPACE: Final = 2**30  # beyond what the interpreter and its libraries have mapped
 SECONDS_PER_FILE: Final = 20
 

@@ -35,7 +35,7 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # a process 
 
 @dataclass
 class Tally:
-    """What the kills hit."""
+    """Counts of the moments at which runs were killed."""
 
     before_first: int = 0  # before there was a checkpoint
     writing: int = 0  # while one was written: the unfinished file is left over

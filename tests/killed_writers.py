@@ -60,7 +60,7 @@ class Writer:
 
 @dataclass
 class Tally:
-    """What was done, by the name of the writer, and what went wrong."""
+    """The trials of each writer, by name, and the failures."""
 
     kills: Counter[str] = field(default_factory=Counter)
     moments: Counter[str] = field(default_factory=Counter)

@@ -76,7 +76,7 @@ _dates = itertools.count(2**30, 10)
 
 
 def _date(path: Path) -> None:
-    """Give a module a date that it has not had, so that no compiled form of another version is taken for its own."""
+    """Give a module a new modification time, so that cached bytecode of another version is not used for it."""
     date = next(_dates)
     os.utime(path, (date, date))
 

@@ -160,7 +160,7 @@ def _swaps(parts: Sequence[ast.expr]) -> Iterator[list[ast.expr]]:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A fault: its kind, the file and the function that it is in, what was changed, and where that is."""
+    """A fault: its kind, its file and function, the change, and the position of the change."""
 
     kind: str
     path: Path
@@ -172,7 +172,7 @@ class Mutant:
 
     @property
     def key(self) -> str:
-        """What the fault is called, which does not depend on lines."""
+        """The name of the fault, which does not depend on line numbers."""
         return f"{self.function}: {self.change}"
 
     def tree(self) -> ast.Module:

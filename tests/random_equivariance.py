@@ -273,7 +273,7 @@ def _add_pooling(
 
 
 def answering(draw: Draw, shape: tuple[int, ...], shift: tuple[int, ...], trials: int = TRIALS) -> set[tuple[int, ...]]:
-    """Return the output shifts that answer to an input shift at all of some random weights and inputs."""
+    """Return the output shifts that correspond to an input shift for each of some random weights and inputs."""
     alive: set[tuple[int, ...]] | None = None
     for trial in range(trials):
         if alive is not None and not alive:

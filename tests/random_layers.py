@@ -71,7 +71,7 @@ def scaled_error(result: Array, expected: Array) -> float:
 
 
 class Comparison(NamedTuple):
-    """One layer against an oracle: the scaled error of each of `PRODUCTS`, and what the layer turned out to be."""
+    """One layer compared with an oracle: the scaled error of each of `PRODUCTS`, and the features of the layer."""
 
     errors: tuple[float, ...]
     features: list[str]

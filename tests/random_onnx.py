@@ -78,6 +78,13 @@ def _windows(draft: Draft, *, dilations: bool = True) -> dict[str, Any]:
     return attributes
 
 
+def _lower_strides(draft: Draft, attributes: dict[str, Any]) -> None:
+    """Lower, mostly, strides beyond the kernel that automatic padding does not know, which are refused."""
+    if attributes.get("auto_pad", "").startswith("SAME") and draft.rng.random() < 0.8:
+        taps, extra = attributes["kernel_shape"], attributes.get("output_padding", [0] * len(draft.shape[2:]))
+        attributes["strides"] = [min(s, k + e) for s, k, e in zip(attributes["strides"], taps, extra, strict=True)]
+
+
 def _convolution(draft: Draft) -> None:
     channels, groups = draft.shape[1], draft.pick(*[g for g in range(1, draft.shape[1] + 1) if draft.shape[1] % g == 0])
     attributes = _windows(draft)
@@ -102,6 +109,7 @@ def _transposed(draft: Draft) -> None:
         attributes["output_shape"] = [
             max(1, f - draft.integer(0, k)) for f, k in zip(full, attributes["kernel_shape"], strict=True)
         ]
+    _lower_strides(draft, attributes)
     weight = draft.normal(channels, out, *attributes["kernel_shape"])
     draft.node(
         "ConvTranspose",
@@ -116,6 +124,7 @@ def _pool(draft: Draft) -> None:
     operator = draft.pick("AveragePool", "MaxPool", "LpPool")
     dilated = draft.opset >= {"MaxPool": 10, "AveragePool": 19}.get(operator, 99)
     attributes = _windows(draft, dilations=dilated)
+    _lower_strides(draft, attributes)
     if (operator != "LpPool" and draft.opset >= 10) and attributes.get("auto_pad", "NOTSET") == "NOTSET":
         attributes["ceil_mode"] = draft.integer(0, 1)
     if operator == "AveragePool":

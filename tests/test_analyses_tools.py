@@ -1,4 +1,4 @@
-"""What analyses measure with: Gabor fits, robust regressions, selectivity for colour and orientation."""
+"""Measuring tools of the analyses: Gabor fits, robust regressions, selectivity for colour and orientation."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_colour_of_filters() -> None:
 
 
 def test_composite_filters_are_rows_of_the_product_of_matrices() -> None:
-    """Of integers; pooling by the mean of 2 x 2, strides of 2, in one matrix of the whole chain."""
+    """Integer kernels, pooling by the mean of 2 x 2 and strides of 2, in one matrix of the whole chain."""
     rng = np.random.default_rng(0)
     weights = [rng.integers(-4, 5, shape).astype(np.float32) for shape in ((4, 3, 3, 3), (5, 4, 2, 2), (2, 5, 1, 1))]
     found = composite_filters(weights, (2, 1, 1), (2, 0, 0))

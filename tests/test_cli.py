@@ -1,4 +1,4 @@
-"""The command ``convmatrix``: what it writes, what it refuses, how it ends."""
+"""The command ``convmatrix``: its output, its refusals and its exit status."""
 
 from __future__ import annotations
 

@@ -431,7 +431,7 @@ def test_a_time_limit_ends_a_campaign() -> None:
 
 @for_each("name, count", [("torch", 30), ("onnxruntime", 30), ("onnx-reference", 20), ("scipy", 40)])
 def test_targets_and_their_scripts(name: str, count: int) -> None:
-    """The targets are read right: nearly everything conforms. What differs is in the manual."""
+    """The targets are read correctly: nearly everything conforms. The manual lists the differences."""
     for package in {"onnxruntime": ("onnx", "onnxruntime"), "onnx-reference": ("onnx",)}.get(name, (name,)):
         pytest.importorskip(package)
     target = TargetName(name).load()

@@ -134,7 +134,7 @@ def test_long_kernels_are_counted_exactly(boundary: Any, stride: int, monkeypatc
 
 @for_each("boundary", BOUNDARIES)
 def test_any_size(boundary: str) -> None:
-    """Far from the ends a longer axis adds 3 entries per output: the count at 10**15 follows from small ones."""
+    """Far from the ends, each further output of an axis adds 3 entries: small counts determine the count at 10**15."""
     small, larger = (layer_counts(cm.ConvGeometry((n, n), (3, 3), padding="same", boundary=boundary)) for n in (10, 11))
     side = math.isqrt(small.nonzeros)
     assert math.isqrt(larger.nonzeros) - side == 3

@@ -13,7 +13,7 @@ from scipy import optimize
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 import convmatrix as cm
-from convmatrix.solve import deconvolution_methods, l_curve, nonnegative
+from convmatrix.solve import deconvolution_methods, l_curve, nonnegative, parameter_search
 from convmatrix.solve.penalties import Differences
 from tests.cases import for_each
 from tests.random_deconvolution import by_iteration, compare, dense_differences
@@ -320,6 +320,27 @@ def test_non_negative_solutions_of_a_large_image() -> None:
     assert history.residual[-1] == pytest.approx(found.residual, rel=1e-6)
     assert (np.diff(history.objective) <= 1e-9 * history.objective[0]).all()
     assert found.nonnegative
+
+
+def test_cross_validation_leaves_out_parameters_beyond_its_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With noise, the minimum is at a large parameter; without, it is at the low end, and all parameters are tried."""
+    tried: list[float] = []
+    solve = parameter_search.conjugate_gradients
+
+    def counted(problem: Any, y: Any, damping: float, start: Any) -> Any:
+        tried.append(damping)
+        return solve(problem, y, damping, start)
+
+    monkeypatch.setattr(parameter_search, "conjugate_gradients", counted)
+    numbers = []
+    for noise in (0.0, 1.0):
+        tried.clear()
+        _, _, y = scene((12, 14), noise, **SAME)
+        with by_iteration():
+            found = cm.solve.deconvolve(y, OBLIQUE, (12, 14), penalty="gradient", **SAME)
+        assert found.route == "iteration"
+        numbers.append(len(tried))
+    assert numbers[0] > 20 > 12 > numbers[1]
 
 
 @for_each("rule", ["gcv", "l_curve"])

@@ -1,4 +1,4 @@
-"""The benchmark of deconvolution: every contender restores the same data, and errors are those of the frame."""
+"""The benchmark of deconvolution: every contender restores the same data, and errors are measured within the frame."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_photograph(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = errors["scikit-image", "Richardson-Lucy, 10", "zero"]
     assert lucy["error"] < blurred["error"] < theirs["error"]
     assert abs(lucy["error inside"] - theirs["error inside"]) < 0.2 * lucy["error inside"]
-    # On an image this small a boundary that the scene does not have costs more than the blur.
+    # On such a small image, a wrong boundary costs more than the blur.
     ours = [cells for (program, _, border), cells in errors.items() if (program, border) == ("convmatrix", "nothing")]
     assert len(ours) == 2
     assert all(cells["error"] < blurred["error"] for cells in ours)

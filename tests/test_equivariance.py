@@ -62,7 +62,7 @@ def test_check_equals_the_dense_tensor(geometry: cm.ConvGeometry) -> None:
 
 
 def test_random_layers() -> None:
-    """A shift passes exactly if some output shift answers in A P = Q A, with random integer weights."""
+    """A shift passes exactly if some output shift corresponds to it in A P = Q A, with random integer weights."""
     rng = np.random.default_rng(5)
     outcomes: Counter[bool] = Counter()
     while outcomes.total() < 600:
@@ -98,7 +98,7 @@ def test_random_layers() -> None:
 
 def test_long_axes_are_decided_by_their_distinct_rows() -> None:
     rng = np.random.default_rng(6)
-    answered: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
     for _ in range(150):
         n, stride = int(rng.integers(3, 30)), int(rng.integers(1, 4))
         boundary = str(rng.choice(BOUNDARIES))
@@ -116,17 +116,17 @@ def test_long_axes_are_decided_by_their_distinct_rows() -> None:
         long, listed = LongAxisShifts(layer), AxisShifts(layer.pattern())
         assert np.array_equal(long.filled(), listed.filled())
         for amount in (0, 1, stride, -2 * stride, int(rng.integers(-40, 40))):
-            answers = set(listed.answers(amount))
-            assert set(long.answers(amount)) == answers, (layer, amount)
-            assert set(long.answers(amount, -1)) == set(listed.answers(amount, -1)), (layer, amount)
-            for moved, sign in itertools.product((amount, amount // stride, *list(answers)[:1]), (1, -1)):
+            expected = set(listed.output_shifts(amount))
+            assert set(long.output_shifts(amount)) == expected, (layer, amount)
+            assert set(long.output_shifts(amount, -1)) == set(listed.output_shifts(amount, -1)), (layer, amount)
+            for moved, sign in itertools.product((amount, amount // stride, *list(expected)[:1]), (1, -1)):
                 kept = listed.kept(moved, amount, sign)
                 assert np.array_equal(long.kept(moved, amount, sign), kept), (layer, moved, amount, sign)
                 if sign > 0 or listed.signed:
                     assert long.n_broken(moved, amount, sign) == np.count_nonzero(~kept)
-            answered[len(answers)] += 1
-    assert answered[0] > 100
-    assert answered[1] > 100
+            counts[len(expected)] += 1
+    assert counts[0] > 100
+    assert counts[1] > 100
 
 
 @pytest.mark.parametrize(
@@ -415,7 +415,7 @@ def test_tied_kernels_keep_weights_of_their_own() -> None:
         cm.ConvGeometry((3, 4), (1, 2), padding="same", boundary=("zero", "circular")),
         cm.ConvGeometry((3, 3), (1, 1), in_channels=2, out_channels=2),
         cm.ConvGeometry(4, 2, padding=[(0, 1)], boundary="circular", sharing=(2,)),
-        # Outputs that repeat: more than one shift of the output answers to a shift of the input.
+        # Outputs that repeat: more than one shift of the output corresponds to a shift of the input.
         cm.ConvGeometry((2, 2), (3, 2), padding=[(2, 2), (1, 1)], out_channels=2, boundary="circular"),
         cm.ConvGeometry((1, 3), (3, 1), padding=[(2, 2), (0, 0)], boundary=("circular", "symmetric")),
     ],
@@ -431,7 +431,7 @@ def test_symmetries_by_brute_force(layer: cm.ConvGeometry) -> None:
         for moved in itertools.product(*map(range, layer.output_shape)):
             q = eq.shift(layer.output_shape, moved, channels=layer.out_channels)
             if np.array_equal(T, T[q][:, p]):
-                expected.append((amount, moved))  # the first that answers
+                expected.append((amount, moved))  # the first that corresponds
                 break
     assert found.shifts == tuple(expected)
 
@@ -551,7 +551,7 @@ def answers(layers: list[Any], shift: int) -> tuple[bool, bool]:
 
 
 def test_constants_hide_no_difference_from_a_verdict_on_the_whole() -> None:
-    """What is lost to rounding beside large values, or below small ones, is not proved to be absent."""
+    """A shift broken only by differences lost to rounding, in large or tiny values, is not declared unbroken."""
     refuted, undecided, proved = (False, True), (False, False), (True, True)
     zero, ring = cm.ConvGeometry(8, 3, padding=1), cm.ConvGeometry(8, 3, padding=1, boundary="circular")
     for small in (1e-8, 1e-30, 1e-200):
@@ -631,7 +631,7 @@ def test_random_networks() -> None:
 
 
 def test_surviving_shifts_by_brute_force() -> None:
-    """What survives is what leaves the product of random integer matrices alone, for one axis."""
+    """On one axis, the surviving shifts are those that leave a product of random integer matrices unchanged."""
     rng = np.random.default_rng(3)
     for s, z, boundary in itertools.product((1, 2), (1, 3), ("circular", "zero")):
         first = cm.ConvGeometry(12, 3, padding=1, stride=s, boundary=boundary)

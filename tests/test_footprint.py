@@ -1,4 +1,4 @@
-"""Kernels with a footprint: only some of the weights are stored, whatever their values."""
+"""Kernels with a footprint: only some of the weights are stored, regardless of their values."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_networkx_is_loaded_only_for_its_graphs() -> None:
 
 
 def reads(pattern: cm.WeightPattern) -> Any:
-    """Return the matrix of how many taps of an output read a sample, whatever their coefficients are."""
+    """Return the matrix of how many taps of an output read a sample, regardless of their coefficients."""
     ones = np.ones(pattern.n_entries, dtype=np.int64)
     return sparse.coo_array((ones, (pattern.rows, pattern.cols)), shape=pattern.shape).tocsr()
 
@@ -315,6 +315,8 @@ def test_fields_of_vectors_that_combine_positions() -> None:
         node("sum", network.Addition(), ("input", "flat")),
     ]
     assert receptive_field_size(network.Network(meeting)).size == (4, 4)
+    with pytest.raises(ValueError, match=r"'scale 3' \(scale\) has units that read different numbers"):
+        receptive_field_size([network.Input((1, 2, 4)), flat, network.Scale(np.ones((3, 8)))])
 
 
 def test_fields_of_constants() -> None:

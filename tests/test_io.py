@@ -577,7 +577,7 @@ def test_noise(suffix: str, tmp_path: Path) -> None:
 
 
 def test_crashes_are_noticed(tmp_path: Path) -> None:
-    """What guards the tests above would see a file that kills the process."""
+    """The guard of the tests above notices a file that kills the process."""
     with pytest.raises(AssertionError, match=r"the process died \(-6\) at .*begins.*A.npz"):
         load_all(tmp_path / "files", {"A.npz": saved("npz")}, sabotage="import os; load = lambda *_, **__: os.abort()")
     with pytest.raises(AssertionError, match=r"the process died \(1\) at .*begins.*B.npz"):

@@ -33,7 +33,7 @@ def links_of(text: str) -> list[str]:
 
 
 def anchors_of(text: str) -> set[str]:
-    """Return the anchors that a code host gives the headings of a page, and those that it states."""
+    """Return the anchors that a code host gives the headings of a page, and the explicit ones."""
     plain = re.sub(r"^(`{3,}).*?^\1$", "", text, flags=re.MULTILINE | re.DOTALL)
     found: dict[str, int] = {}
     anchors = set(re.findall(r"(?:id|name)=[\"']([^\"']+)", plain))
@@ -47,7 +47,7 @@ def anchors_of(text: str) -> set[str]:
 
 
 def tracked_files() -> set[Path] | None:
-    """Return the files and folders that a clone has, or None if this is no clone."""
+    """Return the files and folders that a clone has, or None if this is not a clone."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     if done.returncode:
@@ -68,7 +68,7 @@ def faults(page: Path, text: str) -> list[str]:
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
-        # As it is spelt: some file systems do not tell capitals from small letters.
+        # Compare the exact spelling, because some file systems ignore case.
         known = target in TRACKED if TRACKED is not None else target.exists()
         if known and target.is_relative_to(ROOT) and anchor:
             known = anchor in anchors_of(text if target == page else target.read_text(encoding="utf-8"))
@@ -104,7 +104,7 @@ def test_a_dead_link_is_found() -> None:
 
 
 def unplain(text: str) -> list[str]:
-    """Return what Sphinx would interpret, and a code host shows as it stands."""
+    """Return the markup that Sphinx would interpret, but a code host would show as plain text."""
     fence = re.compile(r"^(```[^\n]*)\n.*?^```$", re.MULTILINE | re.DOTALL)
     prose = fence.sub(lambda block: block[1] if "{" in block[1] else "", text)
     patterns = (r"^\s*```+\{[\w:-]+\}", r"^:::+", r"\{[a-z:]+\}`", r"^: +\S", r"^\([\w-]+\)=$")

@@ -273,7 +273,7 @@ def test_integers_stay_exact() -> None:
 
 
 def test_integers_become_fractions_where_they_must() -> None:
-    """Every operation gives for small integers, bytes included, what it gives for the same numbers in float64."""
+    """Every operation gives the same results for small integers, bytes included, as for equal numbers in float64."""
     same = cm.ConvGeometry(4, 3, padding=1)
     operations = [
         *(Elementwise(name) for name in FUNCTIONS if name not in ("acos", "asin", "atanh")),  # defined up to 1

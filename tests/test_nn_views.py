@@ -168,7 +168,7 @@ def test_units_read_the_columns_of_their_rows(geometry: cm.ConvGeometry) -> None
 
 @for_each("place", range(9))
 def test_receptive_field_is_what_changes_a_unit(place: int) -> None:
-    """Against perturbing every sample: the smallest box around all that matter (ReLU and max hide some)."""
+    """Perturbing every sample gives the same smallest box around all samples that matter (ReLU and max hide some)."""
     network = mixed()
     for layer in network.layers:  # positive weights and large inputs: ReLU clips nothing
         for name, array in layer.parameters.items():

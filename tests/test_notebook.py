@@ -1,4 +1,4 @@
-"""What notebooks show: tables of results, figures, typeset proofs; and the notebooks of the course, executed."""
+"""Displays in notebooks: tables of results, figures, typeset proofs; and the notebooks of the course, executed."""
 
 from __future__ import annotations
 

@@ -344,10 +344,14 @@ def test_what_is_not_known_is_opaque() -> None:
         (node("TopK", ["x", "k"], ["y", "z"]), ""),
         (node("Einsum", ["x"], ["y"], equation="bchh->bch"), "its equation takes a diagonal"),
         (node("Einsum", ["x"], ["y"], equation="b...->b"), "its equation has more than two operands"),
+        (node("Einsum", ["x", "x"], ["y"], equation="bchw,bdhw->cdhw"), "it combines samples of the batch"),
+        (node("Einsum", ["x", "x"], ["y"], equation="bchw,dchw->bd"), "it combines samples of the batch"),
+        (node("Pow", ["p", "x"], ["y"]), "its base has more axes than its exponent"),
     ],
 )
 def test_reasons(made: Any, reason: str) -> None:
     arrays = [array("s", [1, 1, 2, 2]), array("k", [1], np.int64), array("o", 0, np.int64)]
+    arrays += [array("p", np.full((1,) * 5, 2.0))]
     network = Network.from_onnx(model([made], [value("x", [1, 2, 4, 4])], ["y"], arrays, opset=18))
     opaque: Any = network["y"].operation
     assert (opaque.kind, opaque.operator) == ("opaque", made.op_type)
@@ -401,6 +405,20 @@ def test_a_bound_of_one_entry_may_have_any_shape() -> None:
     arrays = [array("low", [[0.25]]), array("high", [0.75])]
     network = Network.from_onnx(model(nodes, [value("x", ["n", 3])], ["y"], arrays))
     np.testing.assert_array_equal(network(np.array([[0.0, 0.5, 1.0]])), [[0.25, 0.5, 0.75]])
+
+
+@for_each(
+    ("made", "shape", "reason"),
+    [
+        (node("Trilu", ["x"], ["y"], upper=0), ["n", 3], "its rows or columns are samples of the batch"),
+        (node("Trilu", ["x"], ["y"], upper=1), ["n", 3], "its rows or columns are samples of the batch"),
+        (node("Col2Im", ["x", "size", "none"], ["y"]), ["n", 6, 6], "integer division or modulo by zero"),
+    ],
+)
+def test_reasons_of_other_shapes(made: Any, shape: list[Any], reason: str) -> None:
+    arrays = [array("size", [5], np.int64), array("none", [0], np.int64)]
+    opaque: Any = Network.from_onnx(model([made], [value("x", shape)], ["y"], arrays, opset=18))["y"].operation
+    assert (opaque.kind, opaque.reason) == ("opaque", reason)
 
 
 @for_each("base", [2.0, 0.5])
@@ -500,7 +518,7 @@ def test_general_matrix_products(transposed_a: int, transposed_b: int, which: st
 )
 @for_each("batch", [1, 3])
 def test_einstein_sums(equation: str, batch: int) -> None:
-    """Of the input and a constant, or of the input and a product of it, where both operands have the batch."""
+    """Einstein sums of the input with a constant, or with a product of it, where both operands have the batch."""
     rng, sizes = np.random.default_rng(0), dict(zip("bchwoijkld", (batch, 2, 3, 4, 5, 2, 3, 4, 5, 6), strict=True))
     parts = equation.replace(" ", "").partition("->")[0].split(",")
     shapes = {part: [sizes[letter] for letter in part] for part in parts}

@@ -32,7 +32,7 @@ def runtime_output(model: Any, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] 
     return output
 
 
-@for_each("seed", [0, 2, 3, 4])
+@for_each("seed", [0, 1, 2, 3])
 def test_random_graphs(seed: int) -> None:
     rng = np.random.default_rng(seed)
     outcomes: Counter[str] = Counter()

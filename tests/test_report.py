@@ -344,7 +344,7 @@ def test_progress_is_told_after_every_node() -> None:
 
 
 class Home(Operation):
-    """An operation of a user, of which the package knows no counts."""
+    """A user-defined operation, whose counts the package does not know."""
 
     kind = "home made"
 

@@ -753,7 +753,7 @@ def test_unshared_weights_have_no_preconditioner() -> None:
 
 
 def test_boundary_eigenvalues_of_a_blur() -> None:
-    """What the transforms divide by: the eigenvalues in closed form."""
+    """The eigenvalues, by which the transforms divide, agree with their closed form."""
     for boundary, angles in (("zero", np.arange(1, 9) / 18), ("symmetric", np.arange(8) / 16)):
         A = cm.conv_matrix([0.25, 0.5, 0.25], 8, boundary=boundary, **SAME)
         values, vectors = np.linalg.eigh(A.toarray())

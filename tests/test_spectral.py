@@ -193,7 +193,7 @@ def test_transfer_function_of_a_strided_layer() -> None:
 
 
 def test_the_error_of_the_value_is_within_the_tolerance() -> None:
-    """Of the value, not of the vector: for layers of every boundary, from loose to tight tolerances."""
+    """The tolerance applies to the value, not the vector: for every boundary, from loose to tight tolerances."""
     rng = np.random.default_rng(22)
     for number in range(24):
         geometry, weights = values_layer(rng)
@@ -689,7 +689,7 @@ def test_weights_at_the_ends_of_double_precision(recwarn: pytest.WarningsRecorde
 
 
 def test_a_space_of_few_distinct_singular_values_is_exhausted() -> None:
-    """What is left is rounding, of which the steps must not make anything."""
+    """Only rounding errors remain, and the steps must not mistake them for a direction."""
     options: dict[str, Any] = {"padding": ((2, 0), (0, 0)), "stride": 3, "groups": 3}
     geometry = cm.ConvGeometry((4, 7), (1, 1), in_channels=3, out_channels=3, boundary="reflect", **options)
     for seed in (18, 55, 56):

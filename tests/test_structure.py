@@ -1,4 +1,4 @@
-"""What the matrices of layers are made of: exact identities in integers, canonical indices, index types, sizes."""
+"""The structure of layer matrices: exact identities in integers, canonical indices, index types, sizes."""
 
 from __future__ import annotations
 
@@ -272,7 +272,7 @@ def test_estimates_of_very_long_kernels_are_bounds(boundary: str) -> None:
 
 @for_each("boundary", ["zero", "circular", "replicate"])
 def test_matrices_of_long_kernels(boundary: str) -> None:
-    """The distinct rows of an axis are many: they are worked out a part at a time."""
+    """An axis with many distinct rows computes them one part at a time."""
     n, k = 1_100, 1_051
     kernel, x = (np.random.default_rng(seed).integers(-9, 10, size) for seed, size in ((0, k), (1, n)))
     geometry = Geometry(n, k, padding="same", boundary=boundary)

@@ -692,7 +692,7 @@ def test_the_smallest_kernel_is_found(name: str) -> None:
 
 @pytest.mark.parametrize(("n_outputs", "n_samples", "stride"), [(1, 1, 1), (3, 1, 1), (4, 5, 1), (5, 3, 2), (7, 8, 3)])
 def test_bounds_of_misfits_are_close(n_outputs: int, n_samples: int, stride: int) -> None:
-    """Of the search for a layer, which computes a misfit only if its bound is small enough."""
+    """The search for a layer computes a misfit only if its lower bound is small enough, so bounds must be close."""
     slices = np.random.default_rng(0).standard_normal((4, n_outputs, n_samples))
     places = np.arange(n_outputs * n_samples)
     for taps, dilation in ((1, 1), (2, 1), (3, 2)):

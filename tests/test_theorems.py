@@ -795,7 +795,7 @@ def test_a_file_with_other_words_is_refused(
 
 
 def test_recheck_judges_examples_and_identities_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a file cannot hold is looked at anew: that the hypotheses are satisfiable, that the identities are true."""
+    """Rechecking tests again what a file cannot prove: that hypotheses are satisfiable, and identities true."""
     record = pr.prove("fourier-eigenvectors").record()
     known = theorem("fourier-eigenvectors")
     nowhere = replace(known, lemmas=(replace(known.lemmas[0], example={**known.lemmas[0].example, "n": 0}),))
@@ -810,7 +810,7 @@ def test_recheck_judges_examples_and_identities_again(monkeypatch: pytest.Monkey
 
 
 def test_a_proof_by_z3_is_a_problem_for_solvers(proofs: dict[tuple[str, str], pr.Proof], tmp_path: Path) -> None:
-    """What z3 leaves is no certificate: the file says what it is, another run of a solver decides it again."""
+    """Z3 leaves no certificate: the file holds the problem, which another run of a solver decides again."""
     z3 = pytest.importorskip("z3", reason="needs the extra prove")
     proof = proofs["flat-index", "z3"]
     proof.save(tmp_path / "proof.json")

@@ -205,7 +205,7 @@ def test_images_with_too_many_tiles_are_refused_before_they_are_listed() -> None
 
 
 def test_the_smallest_tile_is_found_quickly() -> None:
-    """By bisection, and it is the smallest one: among all sizes where these are few."""
+    """The smallest size is found by bisection, and compared with all sizes if there are few."""
     for layers in (
         [same(60, 5, boundary="reflect"), Pooling("max", 4, 3)],
         [Pooling("max", 6), same(10), Resize((40,), "nearest", "asymmetric")],
@@ -414,7 +414,7 @@ def test_what_does_not_reach_the_output_does_not_matter() -> None:
 
 
 def test_one_axis_may_be_cut_where_the_other_may_not() -> None:
-    """As in a recogniser of lines of text: the height is fixed, the width is not."""
+    """As in recognition of lines of text: the height is fixed, but the width is not."""
     network = Network([Input((2, 6, 30)), Reduction("mean", (1,)), reshape((2, 30)), Elementwise("relu")])
     found = plan(network)
     assert (found.exact, found.halo) == (False, (None, (0, 0)))
@@ -553,7 +553,7 @@ def test_what_one_size_does_not_tell_is_listed() -> None:
     ],
 )  # fmt: skip
 def test_a_second_network_refutes_other_values(one: Any, another: Any, values: str) -> None:
-    """A constant that was computed from the size of the image differs, whatever the kind of the node."""
+    """A constant that was computed from the size of the image differs, for every kind of node."""
 
     def network(n: int, operation: Any) -> Network:
         rows = isinstance(operation, FullyConnected)  # along the last axis, which is of the channels then
@@ -791,7 +791,7 @@ def test_rings_are_proved() -> None:
 
 
 def test_cropped_transposed_layers_on_rings() -> None:
-    """What a transposed layer adds to cropped places is added at the other end, though no output reads beyond one."""
+    """Cropped sums of a transposed layer are added at the other end, although no output reads beyond one."""
     rng = np.random.default_rng(0)
     cases: list[tuple[int, dict[str, Any], str]] = [
         (1, {"stride": 2, "padding": 1, "output_padding": 1}, "refused"),  # an output less than a ring has

@@ -287,6 +287,8 @@ REFUSED = {
         "constant": lambda m, x: x + torch.tensor(x.shape[0]),
         "numbered": lambda m, x: x + torch.arange(x.shape[0]).view(-1, 1, 1, 1),
         "compared": lambda m, x: x.flatten(1) @ x.flatten(1).t(),
+        "ones": lambda m, x: x * torch.ones_like(x).sum(0),
+        "half of ones": lambda m, x: x * torch.ones_like(x).split([2, 1], 1)[0].sum(),
         "statistics": lambda m, x: F.batch_norm(x, None, None, training=True),
         "normalised": lambda m, x: F.batch_norm(x, torch.zeros(3), torch.ones(3), training=True),
     },

@@ -1,4 +1,4 @@
-"""A call goes through few files of the package, so that a reader can follow it."""
+"""Each call passes through only a few files of the package, so that a reader can follow it."""
 
 from __future__ import annotations
 

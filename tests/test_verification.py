@@ -67,7 +67,7 @@ def test_verdicts_agree_with_enumeration_of_all_signs(seed: int) -> None:
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0.01, 2), st.integers(-30, 30))
 def test_verdicts_contain_samples(seed: int, radius: float, bound: int) -> None:
-    """Of any piecewise linear network: no sample is unsafe where a property holds, and bounds are in order."""
+    """For any piecewise linear network, no sample is unsafe if a property holds, and bounds are in order."""
     network = random_network(seed, smooth=False, most_nodes=4)
     rng = np.random.default_rng(seed)
     box = box_around(rng.normal(size=network.input_shape).round(2), radius)
@@ -234,7 +234,7 @@ def test_wrong_arguments_are_refused() -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 70))
 def test_exact_bounds_contain_every_value_with_any_slopes(seed: int, bits: int) -> None:
-    """Whatever slopes are given, and however few bits: the rule of rectifiers is valid for all numbers."""
+    """The rule of rectifiers is valid for any slopes and any number of bits."""
     network, box, _, _ = random_case(seed % 50)
     rng = np.random.default_rng(seed)
     form = normal_form(network, *box)
@@ -485,7 +485,7 @@ def at_least(bound: Any, strict: bool = False) -> HalfSpace:
 
 
 def test_margins_are_those_within_the_bounds_of_inputs() -> None:
-    """Of inputs x <= 0 the margin is 10 - x; of larger ones the documentation promises nothing."""
+    """For inputs x <= 0 the margin is 10 - x; for larger ones the documentation promises nothing."""
     found = verify(IDENTITY, (-1, 1), Property(((BELOW, at_least(10)),)))
     assert (found.lower, found.upper) == (10, 10)
     thirds = HalfSpace(((0, Fraction(3)),), (), Fraction(1))  # x <= 1/3 is no float64: its excess counts
@@ -541,7 +541,7 @@ def test_sets_that_are_empty_by_a_strict_inequality_are_not_reached() -> None:
 )
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_numbers_of_any_size_are_decided(weight: float, box: tuple[float, float], coefficient: float) -> None:
-    """Of w |x + y| + w |x - y| the greatest value is 2 w times the largest |x|."""
+    """The greatest value of w |x + y| + w |x - y| is 2 w times the largest |x|."""
     first = FullyConnected(2, 2, [[weight, weight], [weight, -weight]], [0, 0])
     network = Network([first, Elementwise("abs"), FullyConnected(2, 1, [[1, 1]], [0])])
     greatest = 2 * weight * max(map(abs, box)) * coefficient

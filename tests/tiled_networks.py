@@ -292,7 +292,7 @@ def light_case(name: str, seed: int) -> Case:
 
 
 def _with_integers(node: Node, rng: np.random.Generator) -> Node:
-    """Return a node whose weights are few 1 and -1, so that sums stay exact in float64."""
+    """Return a node whose nonzero weights are a few 1 and -1, so that sums stay exact in float64."""
     operation = node.operation
     if isinstance(operation, Convolution):
         shape = operation.geometry.weight_shape

@@ -1,4 +1,4 @@
-"""Architectures written in plain PyTorch, at small widths: every structural trait of the originals, few numbers."""
+"""Architectures written in plain PyTorch, at small widths: the structure of the originals, but few weights."""
 
 from __future__ import annotations
 

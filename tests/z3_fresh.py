@@ -19,7 +19,7 @@ from convmatrix.proofs import theorems
 
 @dataclass(frozen=True)
 class Answer:
-    """What the command said about one theorem."""
+    """The output of the command for one theorem."""
 
     name: str
     status: int

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 Range = tuple[int, int]
 Combination = tuple[tuple[int, ...], tuple[int, ...]]  # taps, coefficients
 
-_LISTED: Final = 2**22  # largest number of entries of an axis that are listed in order to count them
+_LISTED: Final = 2**22  # largest number of entries of an axis listed to count them
 _LARGEST_TABLE: Final = 2**20  # largest number of entries in the table of an axis; larger boxes of rows are halved
-_KEPT_TABLE: Final = 2**14  # largest number of entries in a table that is kept for counting and for equal axes
+_KEPT_TABLE: Final = 2**14  # largest number of entries in a table kept for counting and for equal axes
 
 
 @dataclass(frozen=True)
@@ -295,7 +295,7 @@ def _signed_rows_by_output(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]
 
 
 def _outputs_that_read(axis: Axis, start: int, stop: int) -> NDArray[np.int64]:
-    """Return outputs, ascending, among which are all that read one of the samples ``start .. stop - 1``."""
+    """Return, in ascending order, a superset of the outputs that read any of the samples ``start .. stop - 1``."""
     low = max((start + axis.pad_low - axis.span + 1) // axis.stride, 0)
     high = min((stop - 1 + axis.pad_low) // axis.stride + 1, axis.n_outputs)
     outputs = np.arange(low, max(high, low), dtype=np.int64)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _BLAS_DTYPES: Final = "fdFD"
 _BLOCK_ROWS: Final = 8  # maximum number of rows of a block; more rows would mean more products with zero
 _ENTRIES: Final = 2**19  # entries gathered at a time; the products are then large enough for several threads
-_ENTRIES_OF_FEW_ROWS: Final = 2**15  # the same for few rows: they stay in cache, and more threads do not help
+_ENTRIES_OF_FEW_ROWS: Final = 2**15  # the same if there are few rows, which stay in the cache; more threads do not help
 _LARGEST_SPECTRUM: Final = 2**24  # maximum number of entries of the spectrum of a kernel with many channels
 
 

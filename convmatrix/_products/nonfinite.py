@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
 
-_CANCELLED: Final = 1e-10  # sums of terms of size 1 that are smaller are rounding errors
+_CANCELLED: Final = 1e-10  # smaller sums of terms of size 1 are rounding errors
 
 
 def is_finite(array: Array) -> bool:
@@ -29,7 +29,7 @@ def finite_part(array: Array) -> Array:
 def add_nonfinite(
     product: Array, weights: Array, x: Array, multiply: Callable[[Array, Array], Array], boundary: Sequence[Boundary]
 ) -> Array:
-    """Add to a product what infinite and NaN weights and samples contribute: only to the sums that read them.
+    """Return a product in which infinite and NaN weights and samples reach the sums that read them, and no others.
 
     The sum of an output is infinite or NaN by the rules of IEEE arithmetic: products of an infinity with zero and sums
     of opposite infinities are NaN. A sum that has any such term is NaN if it is complex, or if a boundary is signed.

@@ -1,6 +1,6 @@
 """Padding of arrays by boundary, and its adjoint; both use `numpy.pad` instead of the one-axis rule.
 
-Signed boundaries are `numpy.pad`, too: ``antireflect`` is its reflection of type "odd", and ``antisymmetric`` its
+Signed boundaries use `numpy.pad`, too: ``antireflect`` is its reflection of type "odd", and ``antisymmetric`` its
 symmetric extension times the sign of each copy of the axis. Padding with them is linear, but it does not only copy
 samples; see `_padding_terms` for its adjoint.
 """
@@ -85,7 +85,7 @@ def _pad_axes(array: Array, widths: Sequence[tuple[int, int]], boundary: Boundar
 
 
 def zero_padded(array: Array, widths: Sequence[tuple[int, int]]) -> Array:
-    """Return what `numpy.pad` returns, which takes several times as long for small arrays."""
+    """Return an array padded with zeros, as by `numpy.pad`, which takes several times as long for small arrays."""
     sizes = list(zip(widths, array.shape, strict=True))
     padded = np.zeros([low + size + high for (low, high), size in sizes], dtype=array.dtype)
     padded[tuple(slice(low, low + size) for (low, _), size in sizes)] = array
@@ -100,8 +100,8 @@ def _signs(size: int, low: int, high: int, length: int) -> NDArray[np.int64]:
 def _padding_terms(size: int, low: int, high: int, boundary: Boundary) -> list[tuple[Array, Array]]:
     """Return the padding of an axis as a sum of (samples, coefficients), each with one entry per padded sample.
 
-    Odd reflection keeps straight lines. Beyond the ends it is therefore s x_m + a x_0 + b x_(n-1) with the mirrored
-    sample m, the sign s, and a and b such that a constant and the line x_i = i continue.
+    Odd reflection continues straight lines. A padded sample is therefore s x_m + a x_0 + b x_(n-1) with the mirrored
+    sample m, the sign s, and a and b chosen so that constants and the line x_i = i continue.
     """
     source = np.pad(np.arange(size), (low, high), mode=PAD_MODES[boundary])
     if boundary not in SIGNED or (size == 1 and boundary == "antireflect"):

@@ -63,10 +63,10 @@ exit status:
   2  error: invalid options, unreadable files, layers that do not fit
   3  the question was not decided, within the time for example
 """
-_EXPLAINS: Final = "convmatrix matrix"  # the command whose help explains the options of a layer
+_EXPLAINS: Final = "convmatrix matrix"  # the only command whose help explains the options of a layer
 _FILES: Final = ("FILE", "DATA", "KERNEL")
 
-# Errors of the library name Python arguments and remedies; these are replaced by those of the command.
+# Errors of the library mention Python arguments and remedies; replace them by the options of the command.
 _RENAMED: Final = {"image_shape": "--image", "tile_shape": "--tile"}
 _ARGUMENTS: Final = "|".join(
     ("input_shape", "kernel_shape", "dtype", "rows", "order", "tol", *LAYER_OPTIONS, *_RENAMED)
@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _catch_interrupts() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt again; while the package is imported as a command, it ends the process."""
+    """Let Ctrl-C raise KeyboardInterrupt; until here, while the package is being imported, it ended the process."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -174,7 +174,7 @@ class _Parser(argparse.ArgumentParser):
         raise CommandError(f"{message} (see {self.prog} --help)")
 
     def format_help(self) -> str:
-        """Return the help, in which options of a layer are only named, except that of ``convmatrix matrix``."""
+        """Return the help; only ``convmatrix matrix`` explains the options of a layer, others list their names."""
         shown = copy.deepcopy(self)
         named = [a for a in shown._actions if a.dest in LAYER_ARGUMENTS and a.default == argparse.SUPPRESS]
         if not named or self.prog == _EXPLAINS:

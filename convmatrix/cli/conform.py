@@ -25,9 +25,9 @@ convmatrix conform torch | onnxruntime | onnx-reference | scipy
 DESCRIPTION: Final = """\
 Run random layers, with every combination of the options that the target has,
 and compare its outputs and gradients with the exact ones. All numbers are
-integers, so small that correct floating-point results are equal. A failure is
-shrunk to a minimal layer and printed with a script that reproduces it by the
-target alone.
+integers, small enough that correct floating-point results are equal. A failure
+is shrunk to a minimal layer and printed with a script that reproduces it using
+only the target.
 
 A function of your own is called as function(x, w, bias, **options) and returns
 y; its attribute gradient(x, w, bias, g, **options), if it has one, returns dx,
@@ -66,7 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run a campaign, or export test vectors."""
+    """Run a campaign, or export test vectors; return the exit status."""
     if args.export is not None:
         return _export(args)
     if args.target is None:

@@ -66,7 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Count, and print the table."""
+    """Count, and print the table; return the exit status."""
     from convmatrix.counts import NETWORKS, Convolution, network_counts
 
     refuse_options(args, ("order", "rows", "random", "seed"), "counts do not depend on this; drop it")

@@ -53,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Decide, and print the verdict."""
+    """Decide, and print the verdict; return the exit status."""
     refuse_options(args, ("order", "dtype", "rows"), "equivariance depends only on the layer; drop it")
     geometry = read_layer(args).geometry
     verdict = _decide(args, geometry)

@@ -46,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the page, and print its location."""
+    """Write the page, and print its location; return the exit status."""
     from convmatrix.explore import page, save_page
 
     given = given_options(args)

@@ -307,7 +307,7 @@ def _geometry(weight_shape: Shape, input_shape: Shape, options: dict[str, Any]) 
         return layer_geometry(weight_shape, input_shape, **options)
     if not isinstance(padding[0], tuple):
         return layer_geometry(weight_shape, input_shape, **{**options, "padding": padding[0]})
-    # A pair applies to all axes, of which there are as many as the input has, or one fewer because of the channels.
+    # A pair applies to all spatial axes: all axes of the input, or all but the first, which may hold the channels.
     fitting: list[ConvGeometry] = []
     failures: list[ValueError] = []
     for n_axes in (len(input_shape), len(input_shape) - 1):
@@ -336,7 +336,7 @@ def _geometry_without_weights(kernel_shape: Shape, input_shape: Shape, options: 
 
 
 def _random_weights(geometry: ConvGeometry, number: int, dtype_name: str) -> NDArray[Any]:
-    """Draw weights: standard normal, or integers from -9 to 9."""
+    """Return random weights: standard normal, or integers from -9 to 9."""
     dtype, shape = np.dtype(dtype_name), geometry.weight_shape
     memory.require(
         3 * max(dtype.itemsize, 8) * geometry.n_weights,

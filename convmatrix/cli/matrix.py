@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build the matrix, save it, and print the summary."""
+    """Build the matrix, save it, and print the summary; return the exit status."""
     from convmatrix.matrices import conv_matrix
 
     _check_output(args)
@@ -80,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
     matrix = build(args.format)
     summary = _summary(args, layer, rows, matrix)
     if args.output is not None:
-        # In dia format a weight of zero looks like a missing entry. A slab is not the matrix of the geometry.
+        # The dia format cannot tell a weight of zero from a missing entry. A slab is saved without the geometry, whose
+        # matrix it is not.
         saved = build("csr") if args.format == "dia" else matrix
         _save(args.output, saved, geometry if rows is None else None, option(args, "order"))
     _report(args, layer, summary)

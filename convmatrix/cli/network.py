@@ -80,7 +80,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report, or write a matrix."""
+    """Print the report, or write a matrix; return the exit status."""
     _check(args)
     network = read_network(args)
     if args.matrix is not None:
@@ -139,7 +139,7 @@ def read_network(args: argparse.Namespace, input_shape: tuple[int, ...] | None =
 
 
 def _write_matrix(args: argparse.Namespace, network: Network) -> None:
-    """Write the matrix and the bias of a node, and print what was written."""
+    """Write the matrix and the bias of a node, and print a summary."""
     from convmatrix.network import Convolution, MissingWeightsError
 
     node = _node(network, args.matrix)

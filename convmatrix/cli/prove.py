@@ -53,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List theorems, prove them, or check a saved proof."""
+    """List theorems, prove them, or check a saved proof; return the exit status."""
     from convmatrix import proofs
     from convmatrix.proofs.catalogue import all_theorems
     from convmatrix.proofs.proving import theorem

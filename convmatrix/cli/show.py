@@ -71,12 +71,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"largest number of columns (default: those that fit, LaTeX {_LATEX_SIZE})",
     )
     view.add_argument(
-        "--digits", type=count, metavar="N", help="significant digits with --latex (default: those that are needed)"
+        "--digits", type=count, metavar="N", help="significant digits with --latex (default: as many as needed)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show the matrix."""
+    """Show the matrix; return the exit status."""
     if args.digits and not args.latex:
         raise CommandError("--digits is for --latex: add it, or drop --digits")
     if args.latex:

@@ -49,7 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compute the spectrum, and print it."""
+    """Compute the spectrum, and print it; return the exit status."""
     _check(args)
     layer = read_layer(args)
     record = _spectrum(args, layer)

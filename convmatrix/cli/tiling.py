@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the plan."""
+    """Print the plan; return the exit status."""
     if (args.image is None) != (args.tile is None):
         raise CommandError("--image and --tile belong together: give both, or neither")
     network = read_network(args)

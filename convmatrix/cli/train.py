@@ -112,7 +112,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, save, and report."""
+    """Train, save, and report; return the exit status."""
     _check_files(args)
     data = _prepared(args)
     import numpy as np
@@ -188,7 +188,7 @@ def _network(args: argparse.Namespace, data: ImageSet) -> Sequential:
 
 
 def _split(args: argparse.Namespace, data: ImageSet) -> tuple[Indices, Indices]:
-    """Return the places of the images to train on, and of those held out."""
+    """Return the indices of the training images and of the held-out images."""
     from convmatrix.nn.images import stratified_split
 
     kept, held_out = stratified_split(data.labels, args.validation, rng=args.seed)
@@ -201,7 +201,7 @@ def _split(args: argparse.Namespace, data: ImageSet) -> tuple[Indices, Indices]:
 
 
 def _complain_of_stop(checkpoint: str | None, steps: int) -> None:
-    """Print which steps of a stopped training run are saved, or lost."""
+    """Print how many steps of an interrupted training run are saved or lost."""
     if checkpoint is not None and Path(checkpoint).exists():
         complain(f"{checkpoint} holds the state after step {steps}: continue with --resume", "stopped")
     else:
@@ -209,7 +209,7 @@ def _complain_of_stop(checkpoint: str | None, steps: int) -> None:
 
 
 def _outcome(network: Sequential, history: History, data: ImageSet, shown: Indices) -> dict[str, Any]:
-    """Return the part of the report that is known after training, with the confusion of classes on some images."""
+    """Return the part of the report that is known after training, with the confusion matrix of the given images."""
     import numpy as np
 
     from convmatrix import nn
@@ -320,7 +320,7 @@ def _report(
 
 
 def _resumed(run: Run, path: Path, epochs: int) -> list[str]:
-    """Return what a checkpoint continues, as a line of the header; raise an error if it belongs to another run."""
+    """Return the header line about a resumed checkpoint; raise an error if the checkpoint belongs to another run."""
     run.resume(path)
     steps = f" and {run.done} steps" if run.done else ""
     stopped = ", stopped by --patience" if run.stopped else ""
@@ -328,7 +328,7 @@ def _resumed(run: Run, path: Path, epochs: int) -> list[str]:
 
 
 def _trained_output(report: dict[str, Any]) -> list[str]:
-    """Return where the number of parameters differs from the published one, as a line of the header."""
+    """Return a header line if the number of parameters differs from the published one, otherwise no line."""
     from convmatrix.counts import NETWORKS, network_counts
 
     if report["network"] not in NETWORKS:

@@ -65,7 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Verify a network, or check a certificate."""
+    """Verify a network, or check a certificate; return the exit status."""
     from convmatrix.constraints import read_vnnlib, recheck, verify
     from convmatrix.network import Network
 

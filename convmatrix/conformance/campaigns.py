@@ -34,11 +34,11 @@ def conform(
     rng: int | np.random.Generator = 0,
     progress: Progress = None,
 ) -> ConformanceReport:
-    """Run random layers on a convolution that is not ours, and compare its results with the exact ones.
+    """Return a report of running random layers on another implementation, and comparing with the exact results.
 
     Layers have every combination of the options that the target has, and corner cases are frequent. Inputs, weights and
-    gradients are integers, so small that floating-point results must be equal to the exact ones. A failure is shrunk
-    to a minimal layer, with a script that reproduces it by the target alone.
+    gradients are integers small enough that floating-point results must equal the exact ones. A failure is shrunk
+    to a minimal layer, with a script that reproduces it using only the target.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ FORMAT_VERSION: Final = 1
 
 @dataclass(frozen=True)
 class ConformanceReport(ShownAsTable):
-    """What was found about a target; true if nothing differs.
+    """The result of a campaign on one target; true if no layer differs.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class ConformanceReport(ShownAsTable):
     failed : int
         Number of layers for which the target differs.
     findings : tuple of Finding
-        Failures, shrunk; those that need the same options are listed once, with their number.
+        Failures, shrunk to minimal layers; failures that need the same options are listed once, with their number.
 
     Examples
     --------
@@ -117,7 +117,7 @@ class ConformanceReport(ShownAsTable):
         return "\n".join(lines)
 
     def to_values(self) -> dict[str, Any]:
-        """Return the report as values that JSON can represent."""
+        """Return the report as plain values for JSON."""
         return {
             "format": FORMAT,
             "version": FORMAT_VERSION,
@@ -165,7 +165,7 @@ def _finding_values(finding: Finding) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return arrays as nested lists; values that JSON does not have become strings."""
+    """Return arrays as nested lists; values that JSON cannot represent become strings."""
     if isinstance(value, np.ndarray):
         return _plain(value.tolist())
     if isinstance(value, list | tuple):
@@ -176,7 +176,7 @@ def _plain(value: Any) -> Any:
 
 
 class Tally:
-    """Outcomes as they come in, from one process or several."""
+    """Running counts of outcomes, which come from one process or several."""
 
     def __init__(self) -> None:
         self.tried = self.failed = 0

@@ -36,7 +36,7 @@ SIGNIFICANT_BITS: Final = {"float64": 53, "float32": 24, "float16": 11, "bfloat1
 """Integers up to 2**bits have no gaps in a type (those of signed integers end there)."""
 
 RESULTS: Final = {"y": "the output", "dx": "the input gradient", "dw": "the weight gradient", "db": "the bias gradient"}
-"""The results of a call, and what they are called in a sentence."""
+"""The results of a call, and their names in messages."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class LayerValues:
 
 
 def draw_values(case: LayerCase, rng: np.random.Generator, largest: int | None = None) -> LayerValues:
-    """Return random integers for a layer, so small that every result is exact in the case's type, if that is possible.
+    """Return random integers for a layer, small enough that every result is exact in the case's type, if possible.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def amplitude(case: LayerCase) -> int:
     limit = 2 ** SIGNIFICANT_BITS[case.dtype]
     coefficients = case.pattern.coefficients
     largest = 1 if coefficients is None else int(np.abs(coefficients).max(initial=1))
-    terms = case.pattern.n_entries * max(case.batch, 1) * largest + 1  # all terms there are: mostly few enough
+    terms = case.pattern.n_entries * max(case.batch, 1) * largest + 1  # an upper bound, which usually suffices
     if terms * LARGEST_VALUE**2 > limit:
         terms = max(n_terms(case).values())
     for most in range(LARGEST_VALUE, 1, -1):

@@ -37,7 +37,7 @@ class Difference:
 
     @property
     def signature(self) -> tuple[str, str]:
-        """Differences with equal signatures may have the same cause; exceptions are told apart by their messages."""
+        """Differences with equal signatures may have the same cause; exceptions are distinguished by their messages."""
         return self.kind, self.result or without_numbers(self.text)
 
 
@@ -53,7 +53,7 @@ Judge = Callable[["TargetCall", "LayerCase", "LayerValues"], Judgement]
 
 
 def judge(call: TargetCall, case: LayerCase, values: LayerValues) -> Judgement:
-    """Run a call on a layer, and compare."""
+    """Run a call on a layer, and return how its results compare with the exact ones."""
     try:
         results, failure = call.run(case, values)
     except RefusedCaseError as refusal:
@@ -132,7 +132,7 @@ def _numbers(result: Any) -> Array:
 
 
 def _has_fewer_digits(got: np.dtype[Any], asked: str) -> bool:
-    """Return whether a type cannot hold what another one does; floating-point results are accepted for integers."""
+    """Return whether a type cannot hold the values of another; floating-point results are accepted for integers."""
     kind = np.dtype(asked).kind
     if got.kind == "f":
         return kind == "f" and np.finfo(got).nmant + 1 < SIGNIFICANT_BITS[asked]

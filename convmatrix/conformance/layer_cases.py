@@ -130,7 +130,7 @@ def _sizes(*shape: int) -> str:
 
 
 def features(case: LayerCase) -> list[str]:
-    """Return which kinds of layer a case is one of; a report counts them.
+    """Return the features of a case, such as an even kernel; a report counts them.
 
     Examples
     --------

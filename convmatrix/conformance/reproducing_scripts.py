@@ -78,7 +78,7 @@ def _array_lines(case: LayerCase, values: LayerValues, statements: str) -> list[
 
 
 def _literal(array: Array, dtype: Any) -> str:
-    """Return an array as text; few long lines rather than many."""
+    """Return an array as text, in a few long lines rather than many short ones."""
     flat = array.size > 12 or array.size == 0
     whole = array.astype(np.int64)
     numbers = (whole.reshape(-1) if flat else whole).tolist()

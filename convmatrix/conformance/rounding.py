@@ -22,8 +22,8 @@ fft
     13`. Two transforms, a product of spectra, a sum of C of them and a transform back of length N give :math:`\sqrt N
     ((1 + \varepsilon)^3 (1 + \gamma_{C+4}) - 1) \|x\| \|w\|`.
 
-All integers are drawn so small that a bound is below 1/2 (`is_decisive`). A fault changes an integer by 1 at least,
-so that no fault can hide within a bound.
+All integers are drawn small enough for a bound below 1/2 (`is_decisive`). A fault changes an integer by at least 1,
+so no fault can hide within a bound.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _TWIDDLE_ERROR: Final = 2  # in units of u
 
 
 def gamma(n: float, u: float) -> float:
-    """Return :math:`n u / (1 - n u)`, infinity where that is no bound.
+    """Return :math:`n u / (1 - n u)`, or infinity if that is not a bound.
 
     Examples
     --------
@@ -126,7 +126,7 @@ def _winograd(name: str, case: LayerCase, values: LayerValues, u: float) -> floa
         growth *= axis_growth
         roundings += 3 * points + 3
     first, second = _factors(name, values)
-    # Products of channels that are added, and for the weights those of all tiles: at most all positions.
+    # Number of products added: one per channel; for the gradient of the weights, one per tile (at most per position).
     tiles = case.batch * math.prod(case.geometry.positions)
     added = {"y": case.in_channels, "dx": case.out_channels, "dw": tiles}[name]
     bound = gamma(roundings + added, u) * growth * added * _largest(first) * _largest(second)

@@ -97,7 +97,7 @@ def _simpler(call: TargetCall, case: LayerCase) -> Iterator[tuple[LayerCase, int
 
 
 def _size(case: LayerCase, offers: Offers) -> tuple[float, ...]:
-    """Return what shrinking makes smaller: first the work, then the options that are used."""
+    """Return the key that shrinking decreases: axes, then sizes and options, then multiplications, then settings."""
     geometry = case.geometry
     work = math.prod((case.batch + 1, *case.input_shape, *geometry.output_shape, *case.kernel_shape))
     channels = case.in_channels + case.out_channels + case.groups

@@ -1,4 +1,4 @@
-"""What is tested: a target, its calls, and the statements with which each call is made.
+"""Targets of conformance tests: a library, its calls, and the statements with which each call is made.
 
 A call is described by the text of a program. The very statements that a report prints are those that are run.
 """

@@ -37,7 +37,7 @@ _REFUSALS: Final = (
 def torch_target() -> TargetLibrary:
     """Return PyTorch as a target; raises ImportError if it is not installed."""
     torch = load_package("torch", "the target torch")
-    torch.set_num_threads(1)  # layers this small are not worth dividing
+    torch.set_num_threads(1)  # such small layers gain nothing from threads
     dtypes = ("float32", "float64", "float32", "float64", "bfloat16", "float16")
 
     offers = partial(library_offers, axes=(2, 1, 2, 3), dtypes=dtypes, settings=_EXTRAS, accepts=_accepts)
@@ -66,8 +66,8 @@ def torch_target() -> TargetLibrary:
 def _accepts(case: LayerCase) -> bool:
     """Return whether the call can express a layer, and computes it without rounding.
 
-    Without oneDNN, PyTorch hands 16 float32 samples and more to NNPACK. It transforms them by FFT or by Winograd's
-    tiles of 6x6 outputs, whose worst-case bound is above 1/2.
+    Without oneDNN, PyTorch hands float32 batches of 16 or more samples to NNPACK, which transforms them by FFT or by
+    Winograd's algorithm with tiles of 6x6 outputs; its worst-case bound on errors is above 1/2.
     """
     if case.setting("form") == "single" and case.batch != 1:
         return False

@@ -27,7 +27,7 @@ MOST_REPEATED: Final = 1
 """Failures of one call and kind that are shrunk to a known finding; others with its options are counted only."""
 
 MOST_SHRUNK: Final = 20
-"""Failures of one call and kind that a process shrinks at most."""
+"""Largest number of failures of one call and kind that a process shrinks."""
 
 LARGE_VALUES_EVERY: Final = 4
 """Every fourth layer has integers as large as exactness allows, which shows arithmetic with too few digits."""

@@ -95,7 +95,7 @@ class Workers:
             self.crashed.add(call.name)
             difference = self.isolated(call, case, values).difference
             judge_layer: Judge = self.isolated
-            if difference is None:  # it needs what was run before
+            if difference is None:  # only after the layers before it
                 text = f"the process ended with status {worker.process.exitcode}, but not for this layer alone"
                 difference, judge_layer = Difference("crash", "", text), lambda *_: Judgement()
             finding = find(self.target, call, number, case, values, difference, judge_layer)
@@ -116,7 +116,7 @@ class IsolatedJudge:
             _ended(self.process, self.connection)
 
     def __call__(self, call: TargetCall, case: LayerCase, values: LayerValues) -> Judgement:
-        """Judge a layer."""
+        """Return the judgement of a layer by a worker process."""
         if self.process is None:
             self.process, self.connection = _started(_judge_layers, self.name)
         try:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SUBNORMAL: Final = 2.0**-1074
 _EXACT: Final = 2.0**52  # sums of integers with moduli below it are computed without rounding
 _GRID: Final = 32
-_OBJECTS: Final = 2**20  # terms that are computed as objects at a time
+_OBJECTS: Final = 2**20  # terms computed as objects at a time
 _LONGEST: Final = 4096  # bits of a common denominator; fractions of floats have at most 1074
 
 

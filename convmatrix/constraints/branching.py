@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Phases = NDArray[np.int8]
 
-_ALONE: Final = 16  # half-spaces that are tried alone, at most
+_MOST_SINGLE: Final = 16  # largest number of half-spaces tried one at a time
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Limits:
 
     @property
     def left(self) -> float | None:
-        """Seconds that are left, or None without a limit."""
+        """Seconds left, or None if there is no limit."""
         return None if self.seconds is None else self.seconds - self.elapsed
 
     def half_used(self) -> bool:
@@ -51,7 +51,7 @@ class Limits:
         return self.seconds is not None and self.elapsed >= self.seconds / 2
 
     def reached(self) -> str:
-        """Return which limit is reached, or an empty text."""
+        """Return which limit was reached, or an empty string."""
         if self.seconds is not None and self.elapsed >= self.seconds:
             return f"the time limit of {self.seconds:g} s was reached"
         if self.nodes is not None and self.used >= self.nodes:
@@ -72,8 +72,8 @@ class _OpenNode:
 class BranchAndBound:
     """A search for inputs in one unsafe set, best first, that builds the tree of a certificate.
 
-    It begins with the tightened bounds of the box. An input reaches the unsafe set if ``accept`` says so; ``point`` is
-    one that does, if it was found. ``upper`` is the least margin that was found, in float64. A node is ``["split",
+    It begins with the tightened bounds of the box. An input reaches the unsafe set if ``accept`` returns true;
+    ``point`` is such an input, if one was found. ``upper`` is the least margin found, in float64. A node is ``["split",
     variable, value, below, above]`` with the numbers of two nodes, ``["leaf", weights, slopes]``, or None while it is
     open.
     """
@@ -117,7 +117,7 @@ class BranchAndBound:
             self._offer(*self.target.attack(rng))
 
     def run(self, limits: Limits) -> str:
-        """Search until the tree is closed, an input was found, or a limit is reached; return why it is not decided."""
+        """Search until the tree is closed or an input is found; otherwise return why the search stopped undecided."""
         while self._waiting and self.point is None:
             reason = limits.reached()
             if reason:
@@ -160,8 +160,8 @@ class BranchAndBound:
                 bounds.narrow(self._pre[k], upper=0)
         excess = self.exact.excess(self.unsafe, weights, bounds, slopes)
         if excess <= 0 and len(self.unsafe.right) > 1 and not relaxed.scores.any():
-            # With all signs known, a bound may fail by the solver's tolerance only: half-spaces are tried alone.
-            for row in range(min(len(self.unsafe.right), _ALONE)):
+            # With all signs known, only the solver's tolerance can make the bound fail: try one half-space at a time.
+            for row in range(min(len(self.unsafe.right), _MOST_SINGLE)):
                 bound = self.exact.excess(self.unsafe, {row: scale}, bounds)
                 if self.unsafe.excluded(bound, {row: scale}):
                     weights, slopes, excess = {row: scale}, {}, bound
@@ -180,13 +180,13 @@ class BranchAndBound:
             heapq.heappush(self._waiting, (relaxed.value, number, branch))
 
     def _offer(self, margin: float, x: Floats) -> None:
-        """Take note of an input; keep it if it reaches the unsafe set."""
+        """Record the margin of an input, and keep the input if it reaches the unsafe set."""
         self.upper = min(self.upper, margin)
         if margin <= 0 and self.accept(x):
             self.point = x
 
     def tree(self) -> list[Any]:
-        """Return the nodes of the closed tree from the root, those below a split before those above."""
+        """Return the nodes of the closed tree in depth-first order, the branch below a split value first."""
         listed, waiting = [], [0]
         while waiting:
             node = self.nodes[waiting.pop()]

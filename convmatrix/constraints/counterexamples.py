@@ -78,7 +78,7 @@ class Target:
         return least, best
 
     def attack(self, rng: np.random.Generator) -> tuple[float, Floats]:
-        """Return the least margin that was found from the centre, random points and random corners of the box."""
+        """Return the least margin found from the centre, random points and random corners of the box."""
         low, high = self.box
         inner = rng.uniform(size=(_STARTS, len(low)))
         inner[0] = 0.5

@@ -55,7 +55,7 @@ class Constraints(ShownAsTable):
     variables : dict of str to array of int
         The variables that hold the values of each node, in the shape of its output.
     form : NormalForm
-        Equations and rectifiers; its variables come first, and its bounds are those that were found for all of them.
+        Equations and rectifiers; its variables come first, and its bounds are the ones found for all variables.
     rectifiers : array of int
         The rectifiers with a phase, whose variables come last.
 

@@ -150,7 +150,7 @@ class EquationBuilder:
         return made[places.ravel()]
 
     def finish(self) -> tuple[Any, Floats, Indices, Indices, Indices, Indices]:
-        """Return the equations, their right sides, what they define, both sides of the rectifiers, and the order."""
+        """Return the equations, their right sides and variables, both sides of the rectifiers, and the order."""
         defines = _joined(self._defines)
         counts = _joined([counts for _, _, counts in self._bodies])
         starts = np.concatenate([[0], np.cumsum(counts + 1)])

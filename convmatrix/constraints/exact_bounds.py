@@ -1,14 +1,15 @@
 r"""Bounds of linear functions of a network on a box, in integers: no rounding, no floating point.
 
-A number t is represented by the integer :math:`2^p t`. Whatever such integers cannot represent is rounded to the safe
-side, so that every bound is valid for the network in real arithmetic. Larger p makes bounds tighter, not more valid.
+A number t is represented by the integer :math:`2^p t`. What such integers cannot represent is rounded in the safe
+direction, so every bound is valid for the network in real arithmetic. A larger p makes bounds tighter; any p makes
+them valid.
 
 The one rule for rectifiers: if :math:`l \le t \le u`, then for **every** number q
 
 .. math:: a \max(t, 0) \ge -q t + \min_{s \in \{l, u, 0\} \cap [l, u]} (a \max(s, 0) + q s)
 
-because the function in the minimum is linear on both sides of 0. With good q, chosen by anyone, these are the bounds of
-linear programming (E. Wong and J. Z. Kolter, Provable defenses against adversarial examples, 2018).
+because the function in the minimum is linear on both sides of 0. With the best q, however found, these are the bounds
+of linear programming (E. Wong and J. Z. Kolter, Provable defenses against adversarial examples, 2018).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Bounds:
     upper: list[int]
 
     def copy(self) -> Bounds:
-        """Return bounds that can be changed separately."""
+        """Return a copy that can be narrowed independently."""
         return Bounds(list(self.lower), list(self.upper))
 
     def narrow(self, variable: int, lower: int | None = None, upper: int | None = None) -> None:
@@ -54,10 +55,10 @@ def terms_of(space: HalfSpace, form: NormalForm) -> list[tuple[int, Fraction]]:
 
 
 class UnsafeSet:
-    """An intersection of half-spaces in the variables of a normal form, multiplied by a number that makes all integers.
+    """An intersection of half-spaces in the variables of a normal form, with integer coefficients.
 
-    Each half-space has the coefficients of its variables on the left, a right side, and may be strict. The number,
-    ``scale``, is positive.
+    Each half-space has the coefficients of its variables on the left, a right side, and may be strict. Both sides are
+    multiplied by ``scale``, the least common denominator.
     """
 
     def __init__(self, spaces: Sequence[HalfSpace], form: NormalForm) -> None:
@@ -87,8 +88,8 @@ class ExactForm:
     """A normal form with integer coefficients, in which linear functions are bounded; its own bounds are not used.
 
     Bounds and multipliers are integers times ``2**-bits``, coefficients of the equations integers times ``2**-shift``:
-    they are exact. ``rectifiers`` has the variable that is rectified for each rectified one, in the order of the
-    definitions. A variable that is defined twice, or uses one that is not defined before it, raises a ValueError.
+    they are exact. ``rectifiers`` maps each rectified variable to its source, whose positive part it is, in the order
+    of the definitions. A variable that is defined twice, or uses one that is not yet defined, raises a ValueError.
     """
 
     def __init__(self, form: NormalForm, bits: int = 64) -> None:
@@ -227,15 +228,15 @@ class ExactForm:
         bounds.narrow(variable, upper=-(self.minimum({variable: -one}, bounds, slopes[1]) >> scale))
 
     def tighten_all(self, bounds: Bounds, most: int | None = None, stop: Callable[[], bool] | None = None) -> int:
-        """Narrow the bounds of rectified variables and of their sources of unknown sign in place.
+        """Narrow bounds in place, and return how many sources of rectified variables were tightened.
 
-        Sources are tightened in the order of definitions, at most ``most`` of them, until ``stop`` returns true. The
-        result is their number.
+        Sources of unknown sign are tightened in the order of definitions, at most ``most`` of them, until ``stop``
+        returns true; the bounds of all rectified variables follow from those of their sources.
         """
         tightened = 0
         inputs = set(self.inputs)
         for variable, source in self.rectifiers.items():
-            # Bounds of what is defined by inputs alone are the best ones already.
+            # Bounds of variables that depend directly on the inputs are already the best possible.
             deep = source in self.equations and not inputs.issuperset(self.equations[source][0])
             if deep and bounds.lower[source] < 0 < bounds.upper[source] and (most is None or tightened < most):
                 if stop is not None and stop():

@@ -137,7 +137,7 @@ class PhaseProgram:
         cost[-1] = 1
         if not (np.isfinite(self._rows.data).all() and np.isfinite(self._right).all()):
             return None
-        solver: Any = linprog  # its annotations know dense matrices only
+        solver: Any = linprog  # its annotations allow only dense matrices
         done = solver(
             cost,
             A_ub=self._rows[rows],

@@ -1,7 +1,7 @@
 r"""Operations of a network as equations and rectifiers whose weights are exact.
 
 Every continuous piecewise linear function is a sum of rectifiers, such as :math:`\max(x, l) = l + \max(x - l, 0)` and
-:math:`\max(a, b) = b + \max(a - b, 0)`. They are chosen so that there are few, and so that interval arithmetic with the
+:math:`\max(a, b) = b + \max(a - b, 0)`. They are chosen so that there are few of them, and interval arithmetic with the
 rules of `NormalForm.extrema` gives each function's own bounds.
 """
 

@@ -96,7 +96,7 @@ def _short(value: Fraction) -> str:
 
 @dataclass(frozen=True)
 class Property:
-    """What must not happen: inputs and outputs within any of the unsafe sets.
+    """A property of a network: no input, with its output, lies in any of the unsafe sets.
 
     Attributes
     ----------

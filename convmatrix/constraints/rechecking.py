@@ -153,7 +153,7 @@ def recheck(
     except _UnusableNetworkError as error:
         raise error.reason from None
     except (ValueError, TypeError, ArithmeticError, LookupError, RecursionError, MemoryError) as error:
-        # Whatever else a forged certificate makes fail, it proves nothing.
+        # A forged certificate may cause any other failure; it proves nothing.
         return Recheck(valid=False, reason=f"it cannot be read: {type(error).__name__}: {str(error)[:200]}")
 
 

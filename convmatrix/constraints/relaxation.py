@@ -97,7 +97,7 @@ def _finite(bounds: Floats) -> Floats:
 
 
 def relax(form: NormalForm, lower: Floats, upper: Floats, n: int) -> Relaxation:
-    """Return the linear relaxation of what defines the first n variables of a normal form, with bounds of all."""
+    """Return the linear relaxation of the definitions of the first n variables of a normal form, with their bounds."""
     n_equations, n_rectifiers = int(np.searchsorted(form.defines, n)), int(np.searchsorted(form.post, n))
     pre, post = form.pre[:n_rectifiers], form.post[:n_rectifiers]
     state = np.where(lower[pre] >= 0, 1, np.where(upper[pre] > 0, -1, 0))

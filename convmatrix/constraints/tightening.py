@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Tightening = Literal["interval", "symbolic", "linear"]
 
 _LARGE: Final = 20_000  # entries from which interior points are quicker than the dual simplex method
-_TARGETS: Final = 128  # variables whose bounds are computed together, at most
+_TARGETS: Final = 128  # largest number of variables whose bounds are computed together
 _ENTRIES: Final = 2**23  # of an array with one column for each of them
 
 
@@ -32,7 +32,7 @@ def tighten(form: NormalForm, method: Tightening = "symbolic") -> tuple[Floats, 
     """Return bounds of all variables of a normal form, tighter than by interval arithmetic.
 
     Layer by layer, the bounds of the variables that rectifiers read, if they have both signs, and those of the output
-    are replaced by better ones; intervals are propagated from these. Whatever multipliers a method finds, the bound
+    are replaced by better ones; intervals are propagated from these. For any multipliers that a method finds, the bound
     that follows from them is rounded outwards.
 
     ``"interval"`` returns the bounds of the form. ``"symbolic"`` substitutes backwards, with each rectifier replaced by
@@ -87,7 +87,7 @@ def _deep(form: NormalForm, targets: Indices) -> NDArray[np.bool_]:
     reads = np.flatnonzero(np.diff(starts) > 1)  # all but constants
     deep = np.zeros(form.n_variables, bool)
     deep[form.post] = True
-    deep[form.defines[reads]] = indices[starts[1:][reads] - 2] >= form.n_inputs  # the latest variable that is read
+    deep[form.defines[reads]] = indices[starts[1:][reads] - 2] >= form.n_inputs  # the last variable that is read
     return np.asarray(deep[targets])
 
 
@@ -95,7 +95,7 @@ def _deep(form: NormalForm, targets: Indices) -> NDArray[np.bool_]:
 
 
 class _Sums(NamedTuple):
-    """Equations of a cone: their rows, what they define, what they read, and the transposed matrix of that."""
+    """Equations of a cone: rows, the variables that they define and read, and the transposed matrix of the latter."""
 
     rows: Indices
     defined: Indices
@@ -162,7 +162,7 @@ class Cone:
         own: Indices,
         body: Any,
     ) -> _Sums | _Maxima:
-        """Return what is needed to substitute the variables of a block, in the numbers of this part."""
+        """Return the equations that substitute the variables of a block, in the numbering of this part."""
         if body is not None:
             read, inverse = np.unique(body.indices, return_inverse=True)
             narrow = sparse.csr_array((body.data, inverse, body.indptr), shape=(len(own), len(read)))
@@ -199,7 +199,7 @@ class Cone:
         return objectives
 
     def substituted(self, sign: float) -> Floats:
-        """Return lower bounds of the variables times a sign, by substitution of all that defines them.
+        """Return lower bounds of the variables times a sign, by substitution of their definitions.
 
         A rectifier is replaced by the line above it where its coefficient is negative, and otherwise by the better of
         the two lines below it, 0 and its argument.

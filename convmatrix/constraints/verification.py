@@ -348,7 +348,7 @@ def _rounded_down(value: Fraction | float) -> float:
 
 
 def _claim(property: Property, lower: list[float], upper: list[float]) -> dict[str, Any]:
-    """Return the part of a certificate that says what it proves."""
+    """Return the part of a certificate that states the claim."""
     numbers: dict[HalfSpace, int] = {}
     unsafe = [[numbers.setdefault(space, len(numbers)) for space in spaces] for spaces in property.unsafe]
     spaces = [

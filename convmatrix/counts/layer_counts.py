@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Bias = Literal["channel", "unit"] | None
 COUNTED = ("units", "connections", "connections_inside", "weights", "biases", "nonzeros", "macs", "entries")
-_LISTED = 2**20  # number of entries of one axis that are listed at a time
+_LISTED = 2**20  # number of entries of one axis listed at a time
 
 
 @dataclass(frozen=True, repr=False)

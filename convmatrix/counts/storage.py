@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from convmatrix.geometry import ConvGeometry
 
-_MOST = 2**22  # offsets that are listed at a time
+_MOST = 2**22  # offsets listed at a time
 _LARGEST_INT64 = 2**63 - 1
 
 

@@ -1,6 +1,6 @@
 """HTML for notebooks and text for terminals: layers, their matrices, tables and verdicts.
 
-Of a large matrix only a window, or the structure of its blocks, is shown, and nothing else is computed.
+For a large matrix, only a window or the structure of its blocks is computed and shown.
 """
 
 from importlib import import_module
@@ -29,7 +29,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import what shows matrices when it is first used: ``import convmatrix`` needs only the tables."""
+    """Import a function when it is first used: ``import convmatrix`` needs only the tables."""
     if name in _MODULES:
         return getattr(import_module(f"convmatrix.display.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

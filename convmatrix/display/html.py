@@ -170,7 +170,7 @@ def _matrix_figure(
     weight_shape: tuple[int, ...],
     position: Callable[[int, int], str],
 ) -> str:
-    """Draw the top left window of a matrix, with a caption."""
+    """Return a picture of the top left window of a matrix, with a caption."""
     caption = "Matrix, coloured by weight"
     if window != shape:
         caption = (

@@ -1,4 +1,4 @@
-r"""Text and tables for LaTeX documents: escaped, and as wide as a page at most."""
+r"""Text and tables for LaTeX documents: escaped, and at most as wide as a page."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ _MARK: Final = "\0"  # around a formula; it occurs in no sentence
 
 
 def _mathematical(tokens: list[str]) -> list[bool]:
-    """Return which tokens may belong to a formula; brackets may if all that is between them does."""
+    """Return which tokens may belong to a formula; brackets may if all tokens between them do."""
     may = [_is_mathematical(token) for token in tokens]
     opened: list[int] = []
     for place, sign in enumerate(tokens):

@@ -48,7 +48,7 @@ _SECONDS: Final = 1.0  # between two versions of the index
 
 @dataclass(frozen=True)
 class _Part:
-    """What the index says of a part that has been written."""
+    """The entry of the index for a part that has been written."""
 
     nonzeros: int
     n_bytes: int
@@ -128,7 +128,7 @@ def save_slabs(
         saved.parts.update(existing.parts)
     elif target.exists() and (others := {path.name for path in target.iterdir() if not path.match(TEMPORARY)}):
         raise ValueError(
-            f"{target} contains {min(others)!r} but no {INDEX}, so it is no folder of slabs; choose a new folder"
+            f"{target} contains {min(others)!r} but no {INDEX}, so it is not a folder of slabs; choose a new folder"
         )
     target.mkdir(exist_ok=True)
     remove_leftovers(target)
@@ -288,7 +288,7 @@ class SavedSlabs:
 
 
 def _save(layer: SlabLayer, ranges: Sequence[Rows], folder: str) -> list[_Part]:
-    """Write slabs on a worker; return what the index says of each."""
+    """Write slabs on a worker; return the entry of the index for each."""
 
     def write(slab: Any, rows: Rows) -> _Part:
         path = Path(folder, _name(rows))
@@ -332,13 +332,13 @@ def _compare(existing: SavedSlabs, wanted: SavedSlabs) -> None:
 
 
 def _read_index(folder: Path) -> SavedSlabs:
-    """Return what the index in a folder describes; it is not trusted."""
+    """Return the contents of the index in a folder, which is not trusted."""
     path = folder / INDEX
     if path.stat().st_size > _LARGEST_INDEX:
         raise FileFormatError(f"{path} has {path.stat().st_size} bytes, but an index has at most {_LARGEST_INDEX}")
     values = parse(path.read_bytes(), str(path))
     if not isinstance(values, dict) or set(values) != set(_FIELDS) or values["kind"] != _KIND:
-        raise FileFormatError(f"{path} is no index of slabs ({_KIND!r} with {', '.join(_FIELDS)})")
+        raise FileFormatError(f"{path} is not an index of slabs ({_KIND!r} with {', '.join(_FIELDS)})")
     for name, kind in _FIELDS.items():
         if type(values[name]) is not kind:
             raise FileFormatError(f"{path} has {name}={str(values[name])[:50]}, but it must be a {kind.__name__}")

@@ -1,4 +1,4 @@
-"""How a layer's matrix is cut in slabs of rows, and what they take; nothing is built or sent."""
+"""How a layer's matrix is cut into slabs of rows, and how much memory they take; nothing is built or sent."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class SlabPlan(ShownAsTable):
 
     @cached_property
     def per_task(self) -> int:
-        """Number of slabs that one task computes, one after another: a power of two, whatever the workers are."""
+        """Number of slabs that one task computes, one after another: a power of two, independent of the workers."""
         least, most = _TASK_NONZEROS
         wanted = min(max(self.matrix.nonzeros // _TASKS, least), most)
         slabs = min(wanted * self.n_slabs // max(self.matrix.nonzeros, 1), self.n_slabs // _LEAST_TASKS)
@@ -139,7 +139,7 @@ def slab_plan(
     geometry : ConvGeometry
     rows_per_slab : int, optional
         By default as many rows as fill ``slab_bytes``, where possible a multiple of the rows of a whole line or plane
-        of the output, of which a slab reads a box of the input.
+        of the output, so that a slab reads a box of the input.
     order, dtype
         As for `convmatrix.conv_matrix`. With ``order="F"`` the rows of a position, one per channel, are adjacent, so
         that a slab of a layer with many channels reads a much smaller part of the input.

@@ -32,7 +32,7 @@ _COPIES: Final = 2  # slabs in a worker's memory per thread: one, and as much ag
 _USABLE: Final = 0.8  # share of a worker's memory, above which Dask pauses it
 _MOST_LOSSES: Final = 5  # how often the kernel is sent again after all workers that held it died
 _PATIENCE: Final = 20.0  # seconds until a result is asked for again
-_FAN_IN: Final = 4  # results that one task reduces, a power of two: few tasks, and few results on one worker
+_FAN_IN: Final = 4  # results that one task reduces, a power of two; limits the tasks, and the results on one worker
 _REFRESH: Final = 2.0  # seconds after which threads are counted anew, for clusters that grow
 
 
@@ -41,7 +41,7 @@ _REFRESH: Final = 2.0  # seconds after which threads are counted anew, for clust
 
 @dataclass(frozen=True, eq=False)
 class SlabLayer:
-    """What a worker needs to rebuild any slab: the kernel and the layer."""
+    """The kernel and the layer, from which a worker rebuilds any slab."""
 
     weights: Array
     geometry: ConvGeometry
@@ -78,7 +78,7 @@ class SlabLayer:
             yield result
 
     def _buffer(self, length: int, dtype: Any) -> Array:
-        """Return an array of at least this length that is not in use: that used last if it fits, or else a new one."""
+        """Return an unused array of at least this length: the one used last if it fits, otherwise a new one."""
         try:
             last = self._buffers.pop()
         except IndexError:
@@ -108,7 +108,7 @@ def _combine(levels: Sequence[int], results: Sequence[Any], reduce: Callable[[An
 
 
 def _reduced(results: Iterable[tuple[int, Any]], reduce: Callable[[Any, Any], Any]) -> Any:
-    """Return the reduction of adjacent results as a tree; each has a level, and those of one are of as many slabs."""
+    """Return the reduction of adjacent results as a tree; results of equal level cover equal numbers of slabs."""
     partial: list[tuple[int, Any]] = []
     for level, result in results:
         while partial and partial[-1][0] == level:
@@ -225,7 +225,7 @@ class SlabTasks:
     ) -> Iterator[tuple[Sequence[int], Any]]:
         """Yield the numbers of some slabs and ``task(layer, ranges, *arguments(numbers))``, in order, for all slabs.
 
-        A few more tasks are computed ahead than there are threads.
+        Slightly more tasks than there are threads are computed ahead.
         """
         given_client(self.client)  # which may have been closed in the meantime
         numbers = range(self.plan.n_slabs) if numbers is None else numbers
@@ -297,7 +297,7 @@ class SlabTasks:
                 while len(partial) >= _FAN_IN and partial[-_FAN_IN][0] == partial[-1][0]:
                     partial[-_FAN_IN:] = [(partial[-1][0] + 1, combined(partial[-_FAN_IN:]))]
             total: list[tuple[int, Any]] = []
-            while partial:  # from the right: those of as many tasks, with the total of what follows them
+            while partial:  # from the right: results of equal level, with the total of all that follow
                 first = [level for level, _ in partial].index(partial[-1][0])
                 total = [(-1, combined([*partial[first:], *total]))]
                 del partial[first:]
@@ -385,7 +385,7 @@ def map_slabs(
     geometry : ConvGeometry, int or sequence of int
         The layer, or its input shape as for `convmatrix.conv_matrix`, with the options of the layer as keywords.
     rows_per_slab : int, optional
-        By default as many as `slab_plan` chooses for slabs of 32 MB, or a tenth of the memory of a worker's thread.
+        By default the number chosen by `slab_plan` for slabs of 32 MB, or a tenth of the memory of a worker's thread.
     client : distributed.Client, optional
         By default the client that was created last.
     reduce : callable, optional

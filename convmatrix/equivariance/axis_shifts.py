@@ -1,9 +1,9 @@
 """The shifts of an operation's output that correspond to a shift of its input, one axis at a time.
 
 An operation that is a product over its axes commutes with a shift if and only if each of its axes does. An axis is
-represented by a `WeightPattern`, in which equal weights stand for equal coefficients. An output shift t *answers* to an
-input shift s if the operation maps an input shifted by s to its output shifted by t. With antisymmetric boundaries an
-axis may map it to minus that output; two such axes together commute with their shifts.
+represented by a `WeightPattern`, in which equal weights stand for equal coefficients. An output shift t
+*corresponds* to an input shift s if the operation maps an input shifted by s to its output shifted by t. With
+antisymmetric boundaries an axis may map it to minus that output; two such axes together commute with their shifts.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ class AxisShifts:
         """Return whether a pair of shifts preserves all rows, up to a sign."""
         return not self.n_broken(moved, amount, sign)
 
-    def answers(self, amount: int, sign: int = 1) -> range:
-        """Return the output shifts that answer to an input shift: none, or all that differ by multiples of a period."""
+    def output_shifts(self, amount: int, sign: int = 1) -> range:
+        """Return the output shifts that correspond to an input shift: none, or all of one class modulo a period."""
         if sign < 0 and not self.signed:
             return range(0)
         if sign not in self._indices:
@@ -104,8 +104,9 @@ class AxisShifts:
         return range(moved, n, n) if images and self.holds(moved, amount, sign) else range(0)
 
     def image(self, amounts: Iterable[int], sign: int = 1) -> frozenset[int]:
-        """Return the output shifts that answer to at least one of some input shifts, with a sign."""
-        return frozenset(moved for amount in sorted(amounts)[:_MOST_SHIFTS] for moved in self.answers(amount, sign))
+        """Return the output shifts that correspond to at least one of the given input shifts, with a sign."""
+        followed = sorted(amounts)[:_MOST_SHIFTS]
+        return frozenset(moved for amount in followed for moved in self.output_shifts(amount, sign))
 
     def closest(self, amount: int) -> int:
         """Return the output shift that leaves the fewest rows broken."""
@@ -159,17 +160,17 @@ def selection_axis(samples: NDArray[np.int64], n_in: int) -> AxisShifts:
 
 
 def moved_output(axes: Sequence[AxisShifts], shift: Sequence[int], nominal: Sequence[int | None]) -> tuple[int, ...]:
-    """Return the output shift that answers to an input shift, or otherwise the closest one.
+    """Return the output shift that corresponds to an input shift, or the closest one if none does.
 
-    If several answer, or none does, the nominal shift is preferred if there is one, and otherwise the smallest. An even
-    number of axes may answer with the opposite sign.
+    If several correspond, or none does, the nominal shift is preferred if there is one, and otherwise the smallest. On
+    an even number of axes, the shifts may correspond with the opposite sign.
     """
-    if any(axis.reads_nothing for axis in axes):  # the output is constant, so every shift answers
+    if any(axis.reads_nothing for axis in axes):  # the output is constant, so every shift corresponds
         return tuple(preferred or 0 for preferred in nominal)
     moved = []
-    signs = answering_signs(axes, [[amount] for amount in shift])
+    signs = output_signs(axes, [[amount] for amount in shift])
     for axis, amount, preferred, sign in zip(axes, shift, nominal, signs, strict=True):
-        found = axis.answers(amount, sign)
+        found = axis.output_shifts(amount, sign)
         if preferred is not None and (not found or preferred % axis.n_out in found):
             moved.append(preferred)
         else:
@@ -177,14 +178,14 @@ def moved_output(axes: Sequence[AxisShifts], shift: Sequence[int], nominal: Sequ
     return tuple(moved)
 
 
-def answering_signs(axes: Sequence[AxisShifts], shifts: Sequence[Iterable[int]]) -> tuple[int, ...]:
-    """Return the sign with which each axis answers to one of its input shifts, such that their product is 1.
+def output_signs(axes: Sequence[AxisShifts], shifts: Sequence[Iterable[int]]) -> tuple[int, ...]:
+    """Return a sign per axis with which an output shift corresponds to one of its input shifts; their product is 1.
 
-    All are 1 unless some axis answers only with the opposite sign, and the others allow for it.
+    All signs are 1 unless the shifts of some axis correspond only with the opposite sign, and another axis allows both.
     """
     amounts = [sorted(found)[:_MOST_SHIFTS] for found in shifts]
     possible = [
-        [sign for sign in (1, -1) if any(axis.answers(amount, sign) for amount in own)]
+        [sign for sign in (1, -1) if any(axis.output_shifts(amount, sign) for amount in own)]
         for axis, own in zip(axes, amounts, strict=True)
     ]
     signs = [found[0] if found else 1 for found in possible]

@@ -238,15 +238,15 @@ def check_axes(
     """
     kept, filled_before, filled_after = (np.ones((), dtype=bool) for _ in range(3))
     negated = np.zeros((), dtype=bool)
-    for axis, amount, answer in zip(axes, shift, moved, strict=True):
+    for axis, amount, output_amount in zip(axes, shift, moved, strict=True):
         filled = axis.filled()
-        same, opposite = axis.kept(answer, amount), axis.kept(answer, amount, -1)
+        same, opposite = axis.kept(output_amount, amount), axis.kept(output_amount, amount, -1)
         kept, negated = (
             np.logical_and.outer(kept, same) | np.logical_and.outer(negated, opposite),
             np.logical_and.outer(kept, opposite) | np.logical_and.outer(negated, same),
         )
         filled_before = np.logical_and.outer(filled_before, filled)
-        filled_after = np.logical_and.outer(filled_after, np.roll(filled, answer))
+        filled_after = np.logical_and.outer(filled_after, np.roll(filled, output_amount))
     rows = ~kept & (filled_before | filled_after)
     return Verdict(
         shift_statement(shift, moved),

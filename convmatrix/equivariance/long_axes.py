@@ -37,7 +37,7 @@ class LongAxisShifts(AxisShifts):
     --------
     >>> from convmatrix import ConvGeometry
     >>> ring = LongAxisShifts(ConvGeometry(10**9, 3, padding="same", boundary="circular"))
-    >>> list(ring.answers(5)), list(LongAxisShifts(ConvGeometry(10**9, 3, padding="same")).answers(5))
+    >>> list(ring.output_shifts(5)), list(LongAxisShifts(ConvGeometry(10**9, 3, padding="same")).output_shifts(5))
     ([5], [])
     """
 
@@ -106,8 +106,8 @@ class LongAxisShifts(AxisShifts):
         """Return whether a pair of shifts preserves all rows, up to a sign."""
         return all(all(flags) for _, _, flags in self.compared(moved, amount, sign))
 
-    def answers(self, amount: int, sign: int = 1) -> range:
-        """Return the output shifts that answer to an input shift: none, or all that differ by multiples of a period."""
+    def output_shifts(self, amount: int, sign: int = 1) -> range:
+        """Return the output shifts that correspond to an input shift: none, or all of one class modulo a period."""
         # A row with the most entries has the fewest images.
         chosen = max((row for row, _ in self.listed), key=lambda row: len(self.entries(row)))
         images = self._images(self.entries(chosen, amount, sign)) if sign > 0 or self.signed else iter(())

@@ -154,14 +154,14 @@ def check_network(network: Any, shift: int | Sequence[int]) -> NetworkVerdict:
     network = given_network(network)
     amounts = validate.per_axis("shift", shift, len(network.input_shape) - 1, minimum=-(2**62))
     propagation = Propagation(network)
-    found = propagation.answers(amounts)
+    found = propagation.output_shifts(amounts)
     shifts: list[Shift | None] = [amounts]
     verdicts = []
     for node in network.nodes[1:]:
-        answering = found[node.name]
-        shifts.append(None if answering is None else tuple(map(min, answering)))
-        if answering is not None:
-            moved = tuple(map(min, answering))
+        corresponding = found[node.name]
+        shifts.append(None if corresponding is None else tuple(map(min, corresponding)))
+        if corresponding is not None:
+            moved = tuple(map(min, corresponding))
             kept = np.zeros(node.output_shape, dtype=bool)
             subject = f"up to {node.name} the network"
             verdicts.append(Verdict(shift_statement(amounts, moved), kept, subject=subject, output_shift=moved))
@@ -255,9 +255,9 @@ def known_shifts(network: Any) -> dict[str, Shift]:
     found: dict[str, list[int]] = {node.name: [] for node in network}
     for axis, size in enumerate(sizes):
         for amount in divisors(size)[:-1]:
-            answers = propagation.answers([amount if a == axis else 0 for a in range(len(sizes))])
-            for name, answer in answers.items():
-                if answer is not None and len(found[name]) == axis:
+            corresponding = propagation.output_shifts([amount if a == axis else 0 for a in range(len(sizes))])
+            for name, moved in corresponding.items():
+                if moved is not None and len(found[name]) == axis:
                     found[name].append(amount)
             if all(len(amounts) > axis for amounts in found.values()):
                 break

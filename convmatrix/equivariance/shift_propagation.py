@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from convmatrix.boundary import read_sample
-from convmatrix.equivariance.axis_shifts import AxisShifts, answering_signs, matrix_axis, moved_output, selection_axis
+from convmatrix.equivariance.axis_shifts import AxisShifts, matrix_axis, moved_output, output_signs, selection_axis
 from convmatrix.equivariance.checks import check_axes, nominal_shift
 from convmatrix.equivariance.long_axes import geometry_axes
 from convmatrix.equivariance.sized_operations import AddedBias
@@ -44,7 +44,7 @@ from convmatrix.network.windows import axis_structure
 
 Shape = tuple[int, ...]
 
-AnsweringShifts = tuple[frozenset[int], ...]
+OutputShifts = tuple[frozenset[int], ...]
 """The output shifts that correspond to a shift of the network's input: one nonempty set per spatial axis."""
 
 
@@ -55,7 +55,7 @@ class Propagation:
     --------
     >>> import convmatrix as cm
     >>> ring = cm.ConvGeometry(6, 2, stride=2, boundary="circular")
-    >>> Propagation(cm.Network([ring])).answers([4])["layer 1"]
+    >>> Propagation(cm.Network([ring])).output_shifts([4])["layer 1"]
     (frozenset({2}),)
     """
 
@@ -63,37 +63,37 @@ class Propagation:
         self.network = network
         self.axes = {node.name: _axes(node) for node in network}
 
-    def answers(self, shift: Sequence[int]) -> dict[str, AnsweringShifts | None]:
+    def output_shifts(self, shift: Sequence[int]) -> dict[str, OutputShifts | None]:
         """Return, for each node, the output shifts that correspond to a shift of the input; None if none is known."""
-        found: dict[str, AnsweringShifts | None] = {}
+        found: dict[str, OutputShifts | None] = {}
         for node in self.network:
             if isinstance(node.operation, Input):
                 sizes = node.output_shape[1:]
                 found[node.name] = tuple(frozenset([s % n]) for s, n in zip(shift, sizes, strict=True))
                 continue
             incoming = [found[source] for source in node.inputs]
-            known = [answer for answer in incoming if answer is not None]
-            answer = self._image(node, known) if len(known) == len(incoming) else None
-            found[node.name] = answer if answer is not None and all(answer) else None
+            known = [shifts for shifts in incoming if shifts is not None]
+            shifts = self._image(node, known) if len(known) == len(incoming) else None
+            found[node.name] = shifts if shifts is not None and all(shifts) else None
         return found
 
     def proves(self, shift: Sequence[int]) -> bool:
         """Return whether every output is known to be shifted by some amount."""
-        found = self.answers(shift)
+        found = self.output_shifts(shift)
         return all(found[name] is not None for name in self.network.outputs)
 
-    def _image(self, node: Node, incoming: list[AnsweringShifts]) -> AnsweringShifts:
+    def _image(self, node: Node, incoming: list[OutputShifts]) -> OutputShifts:
         operation, out = node.operation, node.output_shape
         axes = self.axes[node.name]
         everything = tuple(frozenset(range(size)) for size in out[1:])
         if axes is not None:
             if any(axis.reads_nothing for axis in axes):
-                answer = everything
+                shifts = everything
             else:
-                signs = answering_signs(axes, incoming[0])
-                answer = tuple(axis.image(a, sign) for axis, a, sign in zip(axes, incoming[0], signs, strict=True))
+                signs = output_signs(axes, incoming[0])
+                shifts = tuple(axis.image(a, sign) for axis, a, sign in zip(axes, incoming[0], signs, strict=True))
             by_unit = isinstance(operation, Convolution) and operation.bias_sharing == "unit"
-            return _fixed(answer, range(1, len(out))) if by_unit else answer
+            return _fixed(shifts, range(1, len(out))) if by_unit else shifts
         if isinstance(operation, Elementwise | LocalResponseNormalisation | Normalisation | Softmax):
             return incoming[0]  # a sum along an axis has the same terms after a shift
         if isinstance(operation, Reduction):
@@ -103,24 +103,24 @@ class Propagation:
             )
         if isinstance(operation, Addition | Product | Extremum | Scale | ParametricReLU):
             aligned = [_aligned(*pair, out) for pair in zip(incoming, node.input_shapes, strict=True)]
-            answer = tuple(frozenset.intersection(*sets) for sets in zip(*aligned, strict=True))
+            shifts = tuple(frozenset.intersection(*sets) for sets in zip(*aligned, strict=True))
             if isinstance(operation, Scale | ParametricReLU):
-                answer = _unmoved_constants(operation, node.input_shapes[0], out, answer)
-            return answer
+                shifts = _unmoved_constants(operation, node.input_shapes[0], out, shifts)
+            return shifts
         if isinstance(operation, Concatenation):
-            answer = tuple(frozenset.intersection(*sets) for sets in zip(*incoming, strict=True))
-            return _fixed(answer, [operation.axis])
+            shifts = tuple(frozenset.intersection(*sets) for sets in zip(*incoming, strict=True))
+            return _fixed(shifts, [operation.axis])
         if isinstance(operation, Rearrangement):
             rearranged = _rearranged(operation, node, incoming[0])
             if rearranged is not None:
                 return rearranged
         if isinstance(operation, FullyConnected) and not operation.flatten:
             return _fixed(incoming[0], [len(out) - 1])
-        # All that is known of the operation is that equal inputs give equal outputs.
-        unchanged = all(0 in amounts for answer in incoming for amounts in answer)
+        # Nothing is known about the operation except that equal inputs give equal outputs.
+        unchanged = all(0 in amounts for shifts in incoming for amounts in shifts)
         return tuple(frozenset([0] if unchanged else []) for _ in out[1:]) if len(out) > 1 or unchanged else _NOTHING
 
-    def refusal(self, node: Node, incoming: list[AnsweringShifts]) -> Verdict:
+    def refusal(self, node: Node, incoming: list[OutputShifts]) -> Verdict:
         """Return a verdict that explains why a node does not commute, with its broken rows."""
         subject = f"{node.name} ({node.kind})"
         axes = self.axes[node.name]
@@ -140,7 +140,7 @@ class Propagation:
         return Verdict("the shift of its input", broken, subject=subject, reason=reason)
 
 
-_NOTHING: AnsweringShifts = (frozenset(),)
+_NOTHING: OutputShifts = (frozenset(),)
 
 
 def _axes(node: Node) -> list[AxisShifts] | None:
@@ -186,13 +186,13 @@ def _stride(node: Node) -> Shape:
     return (1,) * (len(node.output_shape) - 1)
 
 
-def _fixed(answer: AnsweringShifts, axes: Iterable[int]) -> AnsweringShifts:
+def _fixed(shifts: OutputShifts, axes: Iterable[int]) -> OutputShifts:
     """Return the shifts that leave some axes of an array unmoved."""
     axes = set(axes)
-    return tuple(amounts & {0} if axis in axes else amounts for axis, amounts in enumerate(answer, start=1))
+    return tuple(amounts & {0} if axis in axes else amounts for axis, amounts in enumerate(shifts, start=1))
 
 
-def _aligned(answer: AnsweringShifts, shape: Shape, out: Shape) -> AnsweringShifts:
+def _aligned(shifts: OutputShifts, shape: Shape, out: Shape) -> OutputShifts:
     """Return the shifts of an input after broadcasting to the output's shape."""
     lead = len(out) - len(shape)
     aligned = []
@@ -201,40 +201,40 @@ def _aligned(answer: AnsweringShifts, shape: Shape, out: Shape) -> AnsweringShif
         if own < 0 or shape[own] == 1:
             aligned.append(frozenset(range(out[axis])))
         else:
-            aligned.append(answer[own - 1] if own else frozenset([0]))
+            aligned.append(shifts[own - 1] if own else frozenset([0]))
     return tuple(aligned)
 
 
 def _unmoved_constants(
-    operation: Scale | ParametricReLU, shape: Shape, out: Shape, answer: AnsweringShifts
-) -> AnsweringShifts:
+    operation: Scale | ParametricReLU, shape: Shape, out: Shape, shifts: OutputShifts
+) -> OutputShifts:
     """Return the shifts that leave the constants of a scale, or the slopes, unchanged."""
     if isinstance(operation, AddedBias):
-        return _fixed(answer, range(1, len(out))) if operation.sharing == "unit" else answer
+        return _fixed(shifts, range(1, len(out))) if operation.sharing == "unit" else shifts
     constants = (operation.scale, operation.shift) if isinstance(operation, Scale) else (operation.slope,)
     for value in constants:
         if isinstance(value, np.ndarray):
             constant = np.broadcast_to(spread(value, shape), out)
-            answer = tuple(
+            shifts = tuple(
                 frozenset(a for a in amounts if np.array_equal(np.roll(constant, a, axis), constant, equal_nan=True))
-                for axis, amounts in enumerate(answer, start=1)
+                for axis, amounts in enumerate(shifts, start=1)
             )
-    return answer
+    return shifts
 
 
-def _rearranged(operation: Rearrangement, node: Node, answer: AnsweringShifts) -> AnsweringShifts | None:
+def _rearranged(operation: Rearrangement, node: Node, shifts: OutputShifts) -> OutputShifts | None:
     """Return the shifts of rearranged entries; None if only unchanged inputs allow a conclusion."""
     (shape,) = node.input_shapes
     if operation.name == "channel_shuffle" or (operation.name == "reshape" and node.output_shape == shape):
-        return answer
+        return shifts
     if operation.name == "transpose" and operation.options[0] == 0:
-        return tuple(answer[axis - 1] for axis in operation.options[1:])
+        return tuple(shifts[axis - 1] for axis in operation.options[1:])
     if operation.name == "take":
         axis, start, stop, step = operation.options
         axis %= len(shape)
         if axis == 0:
-            return answer
+            return shifts
         samples = np.arange(shape[axis])[start:stop:step]
-        moved = selection_axis(samples, shape[axis]).image(answer[axis - 1])
-        return (*answer[: axis - 1], moved, *answer[axis:])
+        moved = selection_axis(samples, shape[axis]).image(shifts[axis - 1])
+        return (*shifts[: axis - 1], moved, *shifts[axis:])
     return None

@@ -126,24 +126,24 @@ def symmetries(
     found: dict[Shift, Shift] = {(0,) * len(inputs): (0,) * len(outputs)}
     place = np.unravel_index(rows.first, (channels_out, *outputs))
 
-    def answers(amount: Shift) -> Iterator[Shift]:
+    def output_shifts(amount: Shift) -> Iterator[Shift]:
         """Yield the output shifts that correspond to a shift of the input."""
         p = actions.shift(inputs, amount, channels=channels_in)
         for row in rows.images(p):
             target = np.unravel_index(row, (channels_out, *outputs))
-            answer = tuple(int(old - new) % n for old, new, n in zip(place[1:], target[1:], outputs, strict=True))
-            q = actions.shift(outputs, answer, channels=channels_out)
+            moved = tuple(int(old - new) % n for old, new, n in zip(place[1:], target[1:], outputs, strict=True))
+            q = actions.shift(outputs, moved, channels=channels_out)
             if target[0] == place[0] and not broken_rows(pattern, q, p).any():
-                yield answer
+                yield moved
 
     for amount in itertools.product(*map(range, inputs)):
         if amount in found:
             continue
-        for answer in answers(amount):
-            _close(found, amount, answer, inputs, outputs)
+        for moved in output_shifts(amount):
+            _close(found, amount, moved, inputs, outputs)
             break
-    stabiliser = list(answers((0,) * len(inputs)))  # shifts of the output that change nothing
-    first = {amount: min(_sum(answer, other, outputs) for other in stabiliser) for amount, answer in found.items()}
+    stabiliser = list(output_shifts((0,) * len(inputs)))  # shifts of the output that change nothing
+    first = {amount: min(_sum(moved, other, outputs) for other in stabiliser) for amount, moved in found.items()}
     group = []
     if len(inputs) == len(outputs):
         for axes in itertools.permutations(range(len(inputs))):
@@ -157,14 +157,14 @@ def symmetries(
     return Symmetries(tuple(sorted(first.items())), tuple(group))
 
 
-def _close(found: dict[Shift, Shift], amount: Shift, answer: Shift, inputs: Shift, outputs: Shift) -> None:
+def _close(found: dict[Shift, Shift], amount: Shift, moved: Shift, inputs: Shift, outputs: Shift) -> None:
     """Add a pair of shifts, and its sums with all pairs found so far."""
     known = list(found.items())
-    step_in, step_out = amount, answer
+    step_in, step_out = amount, moved
     while step_in not in dict(known):
         for old_in, old_out in known:
             found.setdefault(_sum(old_in, step_in, inputs), _sum(old_out, step_out, outputs))
-        step_in, step_out = _sum(step_in, amount, inputs), _sum(step_out, answer, outputs)
+        step_in, step_out = _sum(step_in, amount, inputs), _sum(step_out, moved, outputs)
 
 
 def _sum(first: Shift, second: Shift, shape: Shift) -> Shift:

@@ -106,7 +106,7 @@ def _spatial(x: Array) -> tuple[int, ...]:
 
 
 def _compare(network: Network, x: Array, moved: Array, alive: dict[str, set[Shift]]) -> dict[str, dict[Shift, int]]:
-    """Remove the output shifts that do not map the values at x to those at the shifted x; record a row for each.
+    """Remove output shifts that do not map values at x to those at the shifted x; return them with a broken row each.
 
     An output is left out if its values are not finite, or are too sensitive to rounding to tell.
     """

@@ -33,7 +33,7 @@ def reference_values(model: Any, x: Any, constants: Any = None) -> dict[str, Any
 
 
 def __getattr__(name: str) -> Any:
-    """Import what reads whole networks when it is first used."""
+    """Import the functions that read whole networks when they are first used."""
     if name == "network_from_torch":
         return import_module("convmatrix.frameworks.torch_models").network_from_torch
     if name == "network_from_onnx":

@@ -132,7 +132,7 @@ class BatchedGraph:
     def opaque(
         self, name: str, operator: str, inputs: Sequence[Tensor], shape: Shape | None, reason: str = ""
     ) -> Tensor:
-        """Append a node of an unknown operator; its batch axis is that of its first input, where sizes allow it."""
+        """Append a node of an unknown operator; return its tensor, with the batch axis of an input if sizes allow."""
         batch = None
         if shape is not None:
             axes = [tensor.batch for tensor in inputs if tensor.batch is not None and tensor.shape is not None]

@@ -32,8 +32,8 @@ class Tensor:
         The batch axis; None where a batch of one sample was merged with other axes, or an opaque node lost it. The
         node's sample has the shape without this axis.
     merged : tuple of int, optional
-        Where the batch axis holds other entries too, the sizes of what varies slower and of what varies faster than
-        the sample: an axis of ``slower * batch * faster`` entries, of which a sample has ``slower * faster``.
+        If the batch axis holds other entries too, the sizes of the parts that vary slower and faster than the sample:
+        an axis of ``slower * batch * faster`` entries, of which a sample has ``slower * faster``.
     """
 
     node: str
@@ -90,7 +90,7 @@ def without(shape: Shape, axis: int | None) -> Shape:
 
 
 def batch_place(shape: Shape, axis: int, slower: int, size: int) -> tuple[int, tuple[int, int] | None] | None:
-    """Return an axis and what it is merged with, if it holds the batch after ``slower`` entries that vary slower."""
+    """Return an axis and the sizes merged into it, if it holds the batch after ``slower`` entries that vary slower."""
     before = math.prod(shape[:axis])
     outer, rest = divmod(slower, before) if before else (0, 1)
     if rest or not outer or shape[axis] % (outer * size):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from convmatrix.frameworks.onnx_graphs import OnnxNode
 
 Value = Tensor | Any
-"""What a name of an ONNX graph stands for: a tensor that depends on the input, a constant array, or None."""
+"""The value of a name in an ONNX graph: a tensor that depends on the input, a constant array, or None."""
 
 FLOATING: Final = (1, 10, 11, 16)
 """Element types in which networks compute: float32, float16, float64, bfloat16."""

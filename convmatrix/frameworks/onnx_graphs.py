@@ -83,7 +83,7 @@ def graph_nodes(graph: Any, versions: Mapping[str, int], known: Iterable[str]) -
         for name in node.reads:
             if name not in makers and name not in available:
                 raise ValueError(
-                    f"{node.described} reads {name!r}, which is no input, no initializer and no output of a node; "
+                    f"{node.described} reads {name!r}, which is not an input, initializer or output of a node; "
                     "export the model again"
                 )
     edges = {n: {makers[name] for name in node.reads if name in makers} for n, node in enumerate(nodes)}

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from convmatrix.network import Network
 
 OPERATORS: Final = {**COMPUTING, **NORMALISING, **REARRANGEMENTS, **WINDOWS}
-"""What translates each operator that is known."""
+"""The function that translates each known operator."""
 
 _RECURRENT: Final = ("GRU", "LSTM", "RNN")
 _OF_ANY_TYPE: Final = {*REARRANGEMENTS, "Cast", "Identity"}  # and so of integers, too
@@ -280,7 +280,7 @@ class _OnnxReader:
             raise
         except memory.MatrixTooLargeError:
             raise
-        except (ValueError, TypeError, IndexError, OverflowError) as error:
+        except (ValueError, TypeError, IndexError, ArithmeticError) as error:
             self.builder.rewind(mark)
             raise UnsupportedError(" ".join(str(error).split())) from None
         if integers and node.operator != "Cast":

@@ -59,6 +59,8 @@ def _swish(call: OnnxCall) -> Tensor:
 
 def _power(call: OnnxCall) -> Tensor:
     if not isinstance(call.value(0), Tensor):
+        if np.ndim(call.value(0)) > call.tensor(1).ndim:
+            raise UnsupportedError("its base has more axes than its exponent")
         logarithm = np.asarray(math.log(call.scalar(0, math.nan)))
         scaled = call.builder.scale(call.named("scale"), call.tensor(1), logarithm)
         return call.builder.elementwise(call.name, scaled, "exp")
@@ -138,6 +140,8 @@ def _where(call: OnnxCall) -> Tensor:
 
 def _triangle(call: OnnxCall) -> Tensor:
     x, k = call.tensor(), int(call.scalar(1, 0))
+    if x.batch is not None and x.batch >= x.ndim - 2:
+        raise UnsupportedError("its rows or columns are samples of the batch")
     upper, (rows, columns) = bool(call.attribute("upper")), x.known[-2:]
     below: Any = np.tri(rows, columns, k - upper, dtype=bool)
     return call.builder.choice(call.name, ~below if upper else below, x, 0)
@@ -166,18 +170,23 @@ def _einsum(call: OnnxCall) -> Tensor:
     operands: list[Any] = []
     letters: list[list[str]] = []
     sizes: dict[str, int] = {}
+    batches: set[str] = set()
     for number, part in enumerate(parts):
         value = call.operand(number)
         shape = value.known if isinstance(value, Tensor) else value.shape
         if len({*part}) != len(part) or len(part) != len(shape):
             raise UnsupportedError("its equation takes a diagonal, or does not fit its operands")
         sizes.update(zip(part, shape, strict=True))
+        if isinstance(value, Tensor) and value.batch is not None:
+            batches.add(part[value.batch])
         kept = out + "".join(parts[:number] + parts[number + 1 :])
         axes = [axis for axis, letter in enumerate(part) if letter not in kept]
         if axes and isinstance(value, Tensor):
             value = call.builder.reduction(call.named(f"sum{number + 1}"), value, "sum", axes, keep=False)
         operands.append(value if isinstance(value, Tensor) else value.sum(axis=tuple(axes)))
         letters.append([letter for letter in part if letter in kept])
+    if len(batches) > 1 or not batches <= {*out}:
+        raise UnsupportedError("it combines samples of the batch")
     if len(parts) == 1:
         return call.builder.permute(call.name, operands[0], [letters[0].index(c) for c in out])
     first, second = letters

@@ -53,7 +53,7 @@ def _convolved(call: OnnxCall, x: Tensor, weight: Any, bias: Any, padding: Any, 
 
 
 def _transposed_convolution(call: OnnxCall) -> Tensor:
-    """Return a transposed convolution, cropped at its ends to ``output_shape`` if that is given."""
+    """Return a transposed convolution, cropped at its ends to ``output_shape`` if given."""
     x, weight, bias = _kernel(call)
     n = x.ndim - 2
     stride, dilation = call.per_axis("strides", n, 1), call.per_axis("dilations", n, 1)

@@ -12,6 +12,7 @@ from convmatrix import options as validate
 from convmatrix.arrays import Array, from_tensor
 from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError, known_nodes
 from convmatrix.frameworks.torch_calls import Call
+from convmatrix.frameworks.torch_rearrangements import REARRANGEMENTS
 from convmatrix.frameworks.torch_traces import OPERATORS, operator_name, traced
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class _GraphReader:
         self.trained: set[Any] = set()  # nodes whose values are parameters, or are computed from them
         self.arrays: dict[Any, tuple[Any, Array]] = {}  # constants by the memory that they are copies of
         self.memory: dict[Any, Array] = {}  # the same, for all orders of axes, so that a transposed weight counts once
+        self.filled: set[Any] = set()  # constants with the shape of what depends on the input
         self.padding: dict[Any, Any] = {}  # of tensors that a convolution pads itself
         self.builder: NetworkBuilder
         self.name = name
@@ -146,14 +148,21 @@ class _GraphReader:
         if operator == "getitem":
             return self._item(node, *node.args)
         sources = [n for n in node.all_input_nodes if _holds_tensor(self.values[n])]
-        if operator in _FILLED and node not in self.sized:  # a constant with the shape of what it is given
+        filled = bool(sources) and operator in _FILLED and node not in self.sized
+        if filled:  # a constant with the shape of its argument
             sources = []
         random = self.torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
         if not sources and not random and node not in self.sized:
             if not self.trained.isdisjoint(node.all_input_nodes):
                 self.trained.add(node)
             args, kwargs = self.torch.fx.map_arg((node.args, node.kwargs), self._constant)
-            return node.target(*args, **kwargs)
+            value = node.target(*args, **kwargs)
+            if not filled and self.filled.isdisjoint(node.all_input_nodes):
+                return value
+            self.filled.add(node)
+            if filled or operator in REARRANGEMENTS or all(map(self._is_repeated, _flat([value]))):
+                return value
+            return self._opaque(node, self._node_name(node), [], "it combines samples of the batch")
         name, mark = self._node_name(node), self.builder.mark()
         try:
             operator = operator if operator in OPERATORS else operator.removesuffix("_")  # in place
@@ -180,12 +189,20 @@ class _GraphReader:
             name, operator = self._node_name(source), str(source.target).removesuffix(".default")
             tensors, shape = self._tensors(source.all_input_nodes), _sizes(node.meta.get("val"))
             return self.builder.opaque(f"{name}.{number}", operator, tensors, shape, "not its first result")
+        if source in self.filled:
+            self.filled.add(node)
         if value is not None and source in self.trained:
             self.trained.add(node)
         return value
 
+    def _is_repeated(self, value: Any) -> bool:
+        """Return whether a constant has equal slices for all samples of the batch."""
+        size = self.builder.input.known[0]
+        axes = [axis for axis, n in enumerate(value.shape) if n == size]
+        return any(bool((value == value.narrow(axis, 0, 1)).all()) for axis in axes)
+
     def _constant(self, node: Any) -> Any:
-        """Return the value of a constant; of what depends on the input, any tensor of its shape."""
+        """Return the value of a constant, or an arbitrary tensor of the same shape if it depends on the input."""
         if not _holds_tensor(self.values[node]):
             return self.values[node]
         meta = node.meta["val"]

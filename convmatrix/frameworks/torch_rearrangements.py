@@ -15,7 +15,7 @@ _BOUNDARY: Final = {"constant": "zero", "circular": "circular", "reflect": "refl
 
 
 def _same(call: Call) -> Tensor:
-    """Return the input: copies, conversions, and what does nothing in evaluation mode."""
+    """Return the input: for copies, conversions, and operators that do nothing in evaluation mode."""
     if call.get("train", False):
         raise UnsupportedError("it is random")
     return call.x

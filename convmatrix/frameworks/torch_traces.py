@@ -128,7 +128,7 @@ def _evaluation(module: Any) -> Iterator[None]:
 
 @contextmanager
 def _silence(torch: Any) -> Iterator[None]:
-    """Hide what torch.export writes about a failure, such as its whole graph; the error tells what matters.
+    """Hide what torch.export writes about a failure, such as its whole graph; the error has the relevant part.
 
     It need not note the lines of code that call each operator either, which takes time.
     """
@@ -171,7 +171,7 @@ def operator_name(target: Any) -> str:
 
 
 def _needs_decomposition(program: Any, table: Any) -> bool:
-    """Return whether what depends on the input has unknown operators that PyTorch takes apart, or shared writes."""
+    """Return whether to decompose a program: it has unknown operators on the input, or in-place writes to others."""
     known = True
     given: set[str] = set(program.graph_signature.user_inputs)
     dependent: set[Any] = set()
@@ -191,7 +191,7 @@ def _needs_decomposition(program: Any, table: Any) -> bool:
 
 
 def _check_write(node: Any) -> None:
-    """Raise if an operator writes to what a dropout passes on: torch.export takes it for a copy, which it is not."""
+    """Raise if an operator writes to the output of a dropout, which torch.export wrongly treats as a copy."""
     written, source = node.args[0], None
     while getattr(written, "op", "") == "call_function" and "dropout" in operator_name(written.target):
         source = written = written.args[0]

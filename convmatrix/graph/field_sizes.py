@@ -261,13 +261,14 @@ def _node_windows(node: Node, inputs: list[tuple[_Windows, ...]]) -> tuple[_Wind
         return tuple(window.whole() for window in inputs[0])
     if isinstance(operation, Rearrangement) and (moved := _rearranged(operation, inputs[0], node)) is not None:
         return moved
-    if isinstance(operation, AlongAxes | Reduction):  # along the axis of a vector, all that was flattened is combined
+    if isinstance(operation, AlongAxes | Reduction):  # along the axis of a vector, all flattened entries are combined
         axes = range(len(inputs[0]) + 1) if len(shapes[0]) == 1 else operation.combined_axes(shapes[0])
         one = isinstance(operation, Reduction)
         whole = [w.whole() if one else replace(w.whole(), stride=0, n_units=w.n_units) for w in inputs[0]]
         return tuple(whole[axis - 1] if axis in axes else w for axis, w in enumerate(inputs[0], start=1))
-    if isinstance(operation, Broadcasting) or (isinstance(operation, Concatenation) and operation.axis == 0):
-        # The last axis of a vector that meets an array is not an axis of what was flattened.
+    joins = isinstance(operation, Broadcasting) or (isinstance(operation, Concatenation) and operation.axis == 0)
+    if joins and len(node.output_shape) - 1 in (0, len(inputs[0])):  # others give a vector axes that the image lacks
+        # The last axis of a vector that broadcasts with an array is not a flattened axis.
         meets = [len(shape) == 1 < len(node.output_shape) for shape in shapes]
         given = [[w.whole() if met else w for w in axes] for met, axes in zip(meets, inputs, strict=True)]
         try:

@@ -1,4 +1,4 @@
-"""Checks of what files declare and contain, made before memory is allocated and before SciPy uses any index.
+"""Checks of the declarations and contents of files, made before memory is allocated and before SciPy uses any index.
 
 Declared sizes are compared with the file and with the available memory (`ReadLimit`, `BoundedReader`), values are
 converted only without loss (`cast_exactly`), and every matrix is brought into canonical form: compressed rows with
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PIECE: Final = 2**18
-"""Number of bytes that are read at a time."""
+"""Number of bytes read at a time."""
 LARGEST_TEXT: Final = 2**24
 """Maximum number of bytes of JSON; a connection table of 2000 x 2000 channels takes 12 MB."""
 LARGEST_DEFLATE_RATIO: Final = 1032  # two bits can encode at most 258 bytes
@@ -52,7 +52,7 @@ FileFormatError.__module__ = "convmatrix.io"
 
 
 class BoundedReader(io.BufferedReader):
-    """A file of which at most one piece is read at a time, whatever sizes its contents declare."""
+    """A file of which at most one piece is read at a time, regardless of the sizes that its contents declare."""
 
     @property
     def n_bytes(self) -> int:
@@ -209,7 +209,7 @@ def checksum(matrix: sparse.csr_array, geometry: str) -> str:
 
 
 def check_checksum(expected: object, matrix: sparse.csr_array, geometry: str) -> None:
-    """Raise unless the checksum in a file is that of what was read from it."""
+    """Raise unless the checksum in a file is that of the data read from it."""
     found = checksum(matrix, geometry)
     if expected != found:
         raise FileFormatError(

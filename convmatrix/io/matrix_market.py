@@ -72,7 +72,7 @@ def write(file: BinaryIO, matrix: sparse.csr_array, layer: dict[str, Any] | None
     if matrix.nnz:
         mmwrite(file, matrix.astype(widened, copy=False), comment="\n".join(lines), symmetry="general")
         return
-    # SciPy writes that a matrix without entries is real, whatever its dtype.
+    # SciPy writes that a matrix without entries is real, regardless of its dtype.
     field = {np.float64: "real", np.complex128: "complex", np.uint64: "unsigned-integer"}.get(widened, "integer")
     comments = "".join(f"%{line}\n" for line in lines)
     file.write(f"%%MatrixMarket matrix coordinate {field} general\n{comments}".encode())

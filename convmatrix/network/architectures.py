@@ -171,7 +171,7 @@ def _resnet(name: str, depths: tuple[int, ...], *, bottleneck: bool) -> Network:
 
 
 def _add_block(nodes: list[Node], name: str, shape: Shape, channels: int, stride: int, bottleneck: bool) -> Shape:
-    """Append a residual block: convolutions in a row, beside a shortcut that is added to their result."""
+    """Append a residual block, a chain of convolutions with a shortcut added to its result; return its output shape."""
     source, source_shape = nodes[-1].name, shape
     outs = 4 * channels if bottleneck else channels
     taps_and_channels = [(1, channels), (3, channels), (1, outs)] if bottleneck else [(3, channels), (3, outs)]

@@ -163,13 +163,13 @@ def first_position(axis: Axis, outputs: slice) -> int:
 
 
 def read_range(axis: Axis, outputs: slice) -> slice:
-    """Return the smallest range of samples that holds all that the windows of a range of outputs read."""
+    """Return the smallest range that holds all samples read by the windows of a range of outputs."""
     first = first_position(axis, outputs)
     return sample_range(first, first + axis.reach(outputs.stop - outputs.start), axis.n_samples, axis.boundary)
 
 
 def sample_range(first: int, end: int, size: int, boundary: Boundary) -> slice:
-    """Return the smallest range of samples that holds all that are read at the positions from first to end."""
+    """Return the smallest range that holds all samples read at the positions from first to end."""
     if (first >= 0 and end <= size) or boundary == "zero":
         low, high = max(first, 0), min(end, size)
         return slice(low, high) if low < high else slice(0, 0)
@@ -200,7 +200,7 @@ def fold_axis(array: Array, axis: int, first: int, size: int, boundary: Boundary
         Number of samples on the axis.
     boundary : Boundary
     kept : slice
-        The range of samples to return; it holds all that the positions read.
+        The range of samples to return; it holds all samples that the positions read.
 
     Examples
     --------

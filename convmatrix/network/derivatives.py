@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 _STEP: Final = 50_000  # entries that take as long as the fixed cost of a step
 _GAIN: Final = 1.2  # rows are computed in halves if that is cheaper by this factor
-_MOST_ROWS: Final = 64  # rows that are computed at a time
+_MOST_ROWS: Final = 64  # rows computed at a time
 
 
 @dataclass(frozen=True)
 class CotangentPlan:
-    """What a set of outputs reads of every node, as boxes."""
+    """The entries of every node that a set of outputs depends on, as boxes."""
 
     box: Box  # of the output
     input_box: Box  # of the network's input
-    steps: list[tuple[Node, Box, list[Box]]]  # nodes that are read, from the output on, with the boxes of their inputs
+    steps: list[tuple[Node, Box, list[Box]]]  # nodes to read, last first, with the boxes of their inputs
     boxes: dict[str, Box]  # by the names of nodes
-    peak: int  # most entries per cotangent that are held at a time
-    cost: int  # entries that are read and written per cotangent
+    peak: int  # largest number of entries per cotangent held at a time
+    cost: int  # entries read and written per cotangent
 
 
 class Derivatives:
@@ -70,7 +70,7 @@ class Derivatives:
         return values[self.nodes[-1].name]
 
     def plan(self, box: Box) -> CotangentPlan:
-        """Return what the outputs in a box read."""
+        """Return the entries that the outputs in a box read."""
         boxes = {self.nodes[-1].name: box}
         steps, live, peak, cost = [], {self.nodes[-1].name: box_size(box)}, 0, 0
         for node in reversed(self.nodes[1:]):
@@ -122,7 +122,7 @@ class Derivatives:
         return gradients.get(self.nodes[0].name, empty)
 
     def chunks(self, start: int, stop: int, budget: int) -> list[tuple[int, int, CotangentPlan]]:
-        """Return ranges of rows to compute together: those that read much in common, within a budget in bytes."""
+        """Return ranges of rows to compute together: rows that share many reads, within a budget in bytes."""
         if start == stop:
             return []
         return self._split(start, stop, self.plan(flat_box(self.nodes[-1].output_shape, start, stop)), budget)
@@ -154,7 +154,7 @@ class Derivatives:
 
 @contextmanager
 def named(node: Node, kinds: tuple[type[Exception], ...] = (ValueError, TypeError)) -> Iterator[None]:
-    """Begin the messages of some kinds of errors with the name of a node."""
+    """Prefix the messages of certain kinds of errors with the name of a node."""
     try:
         yield
     except kinds as error:

@@ -2,7 +2,7 @@ r"""Bounds on the values of all nodes of a network whose input lies in a box, by
 
 The bounds of a node hold for every choice of inputs within their own bounds, in exact arithmetic and in double
 precision: to the range of the operation an a priori bound on the rounding errors is added. A sum of n products has an
-error of at most :math:`\gamma_n \sum |a_i x_i|`, whatever the order (Higham, Accuracy and Stability of Numerical
+error of at most :math:`\gamma_n \sum |a_i x_i|`, in any order (Higham, Accuracy and Stability of Numerical
 Algorithms, section 3.1).
 """
 
@@ -38,7 +38,7 @@ from convmatrix.network.weighted import Convolution, FullyConnected
 from convmatrix.network.window_products import gathers
 from convmatrix.network.windows import Pooling
 
-_MOST_ENTRIES: Final = 10**6  # entries of a matrix that is built only for narrower bounds
+_MOST_ENTRIES: Final = 10**6  # largest number of entries of a matrix built only for narrower bounds
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _LEAST_MEMORY: Final = 2**26
 _MOST_MEMORY: Final = 2**28
-"""Bytes of cotangents that are held at a time, at least and at most."""
+"""Least and largest number of bytes of cotangents held at a time."""
 
 
 class JacobianOperator(CheckedOperator):

@@ -35,7 +35,7 @@ class UnknownOperatorError(ValueError):
 
 
 class Operation(KeepsReadOnly, ABC):
-    """What a node of a network computes.
+    """Base class of operations: the function that a node of a network computes.
 
     Attributes
     ----------

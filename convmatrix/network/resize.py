@@ -215,7 +215,7 @@ def _axis_matrix(
     if exclude_outside:
         values = np.where((samples >= 0) & (samples < n), values, 0)
     if exclude_outside or antialias:
-        values = values / values.sum(axis=0)
+        values = values / np.where(outside, 1, values.sum(axis=0))
     columns = np.clip(samples, 0, n - 1).astype(np.int64)
     rows = np.broadcast_to(np.arange(m), columns.shape)
     present = (values != 0) & ~outside

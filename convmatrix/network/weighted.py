@@ -264,7 +264,7 @@ class FullyConnected(Operation):
         """Return W, repeated along the other axes if the layer applies to the last one, and the bias."""
         weight, bias = self._arrays()
         weight = weight.astype(dtype or weight.dtype, copy=False)
-        bias = like(bias, weight)  # in the dtype that was asked for, not that of the weights
+        bias = like(bias, weight)  # in the requested dtype, not that of the weights
         copies = 1 if self.flatten else math.prod(input_shapes[0][:-1])
         n_entries = copies * weight.size  # zeros are stored too
         index = validate.index_dtype(n_entries, copies * self.n_in)

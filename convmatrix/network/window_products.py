@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
 
-_GATHERED: Final = 2**21  # entries of gathered windows that are multiplied at a time, so that they stay in the cache
+_GATHERED: Final = 2**21  # entries of gathered windows multiplied at a time, so that they stay in the cache
 _NARROW: Final = 2**17  # the same where groups have few channels, and memory is the limit
 _FEW: Final = 16  # pairs of channels in a group for which dense products are slower than one multiplication per tap
 
 
 def gathers(geometry: ConvGeometry) -> bool:
-    """Whether dense products with gathered windows are fast: shared kernels with enough channels in a group."""
+    """Return whether dense products with gathered windows are fast: shared kernels with enough channels in a group."""
     channels = geometry.in_channels * geometry.out_channels // geometry.groups**2
     return not geometry.transposed and geometry.sharing == "shared" and channels >= _FEW
 

@@ -1,4 +1,4 @@
-"""Operations on windows: pooling, and what the windows of an axis read."""
+"""Operations on windows: pooling, and the samples that the windows of an axis read."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def window_reads(geometry: ConvGeometry, outputs: Mask) -> Mask:
 
 
 def pad_windows(x: Array, axes: Sequence[Axis], fill: float, first: int = 2) -> Array:
-    """Return a batch padded or cropped, on the axes from ``first`` on, to what the windows read."""
+    """Return a batch padded or cropped, on the axes from ``first`` on, to the samples that the windows read."""
     widths = [(axis.pad_low, axis.reach(axis.n_outputs) - axis.pad_low - axis.n_samples) for axis in axes]
     return pad_axes(x, widths, [axis.boundary for axis in axes], fill, first)
 
@@ -193,7 +193,7 @@ class Pooling(Operation):
         return replace(plain, padding=tuple(padding))
 
     def _declared(self, input_shape: Shape) -> ConvGeometry:
-        """Return the windows without what ``ceil_mode`` adds."""
+        """Return the windows without those that ``ceil_mode`` adds."""
         spatial = input_shape[1:]
         if not spatial:
             raise ValueError(f"pooling needs channels and spatial axes, but its input has shape {input_shape}")
@@ -276,7 +276,7 @@ class Pooling(Operation):
         return matrix, np.repeat(shift, math.prod(positions)).astype(kind)
 
     def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
-        """Return the pooled tangents; of a maximum, those of the first largest sample of each window in C order."""
+        """Return the pooled tangents; for a maximum, those of the first largest sample of each window in C order."""
         (x,), (t,) = inputs, tangents
         axes = self.geometry(x.shape).axes
         if self.method != "max":

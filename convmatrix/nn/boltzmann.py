@@ -222,7 +222,7 @@ class BoltzmannMachine(Layer):
         return h, self.pool(h)
 
     def sample_blocks(self, probabilities: Array, rng: Rng) -> Array:
-        """Draw detection units, at most one per block, with given probabilities."""
+        """Return random detection units, at most one on per block, with given probabilities."""
         drawn = sample_one_of(to_blocks(probabilities, self.block), np.random.default_rng(rng))
         return from_blocks(drawn, self.block)
 
@@ -246,7 +246,7 @@ class BoltzmannMachine(Layer):
         return inputs if self.visible == "real" else _sigmoid(inputs)
 
     def sample_visible(self, mean: Array, rng: Rng) -> Array:
-        """Draw visible units with given means."""
+        """Return random visible units with given means."""
         rng = np.random.default_rng(rng)
         if self.visible == "real":
             return np.asarray(mean + self.spread * rng.standard_normal(mean.shape, dtype=mean.dtype))
@@ -271,7 +271,7 @@ class BoltzmannMachine(Layer):
         }
 
     def contrastive_divergence(self, v: Array, rng: Rng, steps: int = 1) -> tuple[dict[str, Array], Array, float]:
-        """Estimate the gradient of the log-likelihood from a few steps of block Gibbs sampling that start at the data.
+        """Return an estimate of the log-likelihood's gradient from a few steps of block Gibbs sampling from the data.
 
         Parameters
         ----------
@@ -407,7 +407,7 @@ def block_probabilities(inputs: Array) -> tuple[Array, Array]:
 
 
 def sample_one_of(probabilities: Array, rng: np.random.Generator) -> Array:
-    """Draw blocks ``(..., units)`` with at most one unit on, by the probabilities of the units."""
+    """Return random blocks ``(..., units)`` with at most one unit on, by the probabilities of the units."""
     cumulative = np.cumsum(probabilities, axis=-1)
     before = np.concatenate([np.zeros_like(cumulative[..., :1]), cumulative[..., :-1]], axis=-1)
     drawn = rng.random((*probabilities.shape[:-1], 1), dtype=probabilities.dtype)

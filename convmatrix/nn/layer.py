@@ -286,7 +286,7 @@ def real_gradient(layer: Layer, g: Array, expected: tuple[int, ...], dtype: np.d
 
 
 def lecun_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> Array:
-    """Draw uniformly from ``[-2.4 / fan_in, 2.4 / fan_in]``: LeCun et al., Neural Computation 1(4), 1989.
+    """Return weights drawn uniformly from ``[-2.4 / fan_in, 2.4 / fan_in]``: LeCun et al., Neural Comput. 1(4), 1989.
 
     Examples
     --------
@@ -298,7 +298,7 @@ def lecun_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.ran
 
 
 def glorot_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> Array:
-    """Draw uniformly with variance ``2 / (fan_in + fan_out)``: Glorot and Bengio, AISTATS 2010, eq. 16.
+    """Return weights drawn uniformly with variance ``2 / (fan_in + fan_out)``: Glorot and Bengio, AISTATS 2010, eq. 16.
 
     Examples
     --------
@@ -311,7 +311,7 @@ def glorot_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.ra
 
 
 def he_normal(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> Array:
-    """Draw normally with variance ``2 / fan_in``: He, Zhang, Ren, Sun, ICCV 2015, eq. 10.
+    """Return weights drawn normally with variance ``2 / fan_in``: He, Zhang, Ren, Sun, ICCV 2015, eq. 10.
 
     Examples
     --------

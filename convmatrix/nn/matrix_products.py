@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from convmatrix.pattern import WeightPattern
 
 _GATHERED: Final = 2**16  # entries of samples that a block product gathers at a time; they then stay in the cache
-_LISTED: Final = 2**20  # entries of a pattern that are rearranged at a time, to bound memory use
+_LISTED: Final = 2**20  # entries of a pattern rearranged at a time, to bound memory use
 _DENSE_ENTRIES: Final = 48  # entries of a block above which a dense product is faster than SciPy's sparse one
 _WORTH_THREADS: Final = 2**20  # multiplications above which several threads are faster than one
 _BLAS_THREADS: Final = 2**17  # multiplications of a dense product for which BLAS may start threads of its own
-_RUN: Final = 2**10  # terms that are added in the precision of the samples, which also fit in the cache
+_RUN: Final = 2**10  # terms added in the precision of the samples; they also fit in the cache
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 
 

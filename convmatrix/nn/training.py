@@ -437,7 +437,7 @@ class Run:
 
 
 def _version(path: Path) -> tuple[int, ...] | None:
-    """Return what changes when a file is replaced, or None if there is no file."""
+    """Return a signature of a file that changes when the file is replaced, or None if there is no file."""
     try:
         found = path.stat()
     except FileNotFoundError:

@@ -45,7 +45,7 @@ def plot_connections(
     ax: Axes | None = None,
     axes: Axes | None = None,
 ) -> Figure:
-    """Draw sparse connectivity as a graph, with inputs at the bottom, layers above, and one edge per connection.
+    """Return a figure of sparse connectivity as a graph: inputs at the bottom, layers above, one edge per connection.
 
     Edges are coloured by weight. ``input_unit`` highlights the units that this input affects, ``output_unit`` the units
     that this unit of the last layer reads, and ``weight`` the edges that share this weight, in the style of Goodfellow,
@@ -157,7 +157,7 @@ def plot_receptive_field(
     ax: Axes | None = None,
     axes: Axes | None = None,
 ) -> Figure:
-    """Draw the exact set of samples of the image that a unit reads in any channel.
+    """Return a figure of the exact set of samples of the image that a unit reads in any channel.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def plot_receptive_field(
     unit : int or sequence of int
         As for `convmatrix.graph.receptive_field`.
     palette : str or sequence of two colours, optional
-        Of samples that are not read, and of those that are; otherwise as for `convmatrix.plotting.weight_colours`.
+        Colours of unread and of read samples; otherwise as for `convmatrix.plotting.weight_colours`.
     ax : matplotlib Axes, optional
         Where to draw; ``axes`` is its former name.
 

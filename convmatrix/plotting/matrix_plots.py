@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _LARGEST: Final = 4000  # rows or columns; figures have too few pixels for more
 _MOST_NAMED: Final = 40  # rows and columns of a matrix whose entries are labelled
-_LONGER_SIDE: Final = 5.0  # inches, at most
+_LONGER_SIDE: Final = 5.0  # largest size in inches
 _SMALLEST_NAMED: Final = 0.1  # inches; labels in smaller cells would not be readable
 _SMALLEST_SEPARATED: Final = 0.08  # inches; between smaller cells lines would take too much of the colour
 _LONGEST_LINE: Final = 5  # letters of a label; longer ones take two lines
@@ -38,7 +38,7 @@ def plot_matrix(
     ax: Axes | None = None,
     axes: Axes | None = None,
 ) -> Figure:
-    """Draw a pattern as a matrix coloured by weight; equal colours stand for equal weights.
+    """Return a figure of a pattern as a matrix coloured by weight; equal colours stand for equal weights.
 
     In matrices of up to 40 rows and columns, entries are labelled with the indices of their weights, such as "0+2" for
     the sum of two weights. An entry that is a sum has a stripe for each of its weights. A new figure of a larger matrix

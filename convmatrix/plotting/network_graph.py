@@ -34,7 +34,7 @@ def plot_network(
     ax: Axes | None = None,
     axes: Axes | None = None,
 ) -> Figure:
-    """Draw a network as a graph, from the input at the top to the output, with one box per node coloured by density.
+    """Return a figure of a network as a graph, from input to output, with one box per node coloured by density.
 
     The depth of a node is the length of the longest path from the input. The density is the fraction of the entries of
     the node's matrix that are stored; its colour scale is logarithmic. Nodes without a matrix are white.

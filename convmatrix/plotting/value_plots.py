@@ -43,7 +43,7 @@ def plot_filters(
     palette: Palette = "RdBu_r",
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw filters side by side on a common colour scale that is symmetric about zero.
+    """Return a figure of filters side by side on a common colour scale that is symmetric about zero.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def plot_spectrum(
     ax: Axes | None = None,
     axes: Axes | None = None,
 ) -> Figure:
-    """Draw singular values in descending order, or their histogram; call it again with the same axes to compare layers.
+    """Return a figure of singular values, in descending order or as a histogram; pass its axes again to compare layers.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def plot_spectrum(
 
 
 def _histogram(figure: Figure, axes: Axes, values: Any, bins: int, label: str | None, colours: list[str]) -> Figure:
-    """Draw the number of values in intervals of equal width; a second histogram is drawn over the first one."""
+    """Return a figure of the histogram of the values; a second histogram is drawn over the first one."""
     number = len(axes.containers)
     colour, hatch = colours[number % len(colours)], _HATCHES[number % len(_HATCHES)]
     counts, edges = np.histogram(values, bins, range=(0.0, float(values[0]) or 1.0))
@@ -200,7 +200,7 @@ def _line_colours(palette: Palette | None) -> list[str]:
 def plot_history(
     history: Any, metric: str | None = None, *, palette: Palette | None = None, ax: Axes | None = None
 ) -> Figure:
-    """Draw the losses of a training run, or one of its metrics, by epoch.
+    """Return a figure of the losses of a training run, or one of its metrics, by epoch.
 
     Parameters
     ----------

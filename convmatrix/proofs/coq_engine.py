@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _LIBRARY: Final = Path(__file__).parent / "coq"
 CLOSED: Final = "Closed under the global context"
-"""What Coq says about the assumptions of a theorem that has none."""
+"""Coq's report on the assumptions of a theorem that has none."""
 
 _SECONDS: Final = 600.0
 _QUESTION: Final = re.compile(r"^Print Assumptions .*\n", re.MULTILINE)
@@ -89,7 +89,7 @@ def _decide(coqc: str, drafted: Sequence[_Drafted]) -> list[tuple[list[Decision]
 def _decide_by_file(
     files: TheoremFiles, theorem: Theorem, drafts: list[_Draft]
 ) -> tuple[list[Decision], Decision | None]:
-    """Return the decisions about a theorem; what has been accepted is not compiled again."""
+    """Return the decisions about a theorem; accepted modules are not compiled again."""
     written = [(lemma, draft) for lemma, draft in zip(theorem.lemmas, drafts, strict=True) if isinstance(draft, tuple)]
     together = files.compile(f"Lemmas_{coq_name(theorem.name)}")
     accepted = not together.error and together.closed == min(len(written), 1)
@@ -142,7 +142,7 @@ def _decide_full_statement(theorem: Theorem, files: TheoremFiles, lemmas_hold: b
     if not lemmas_hold:
         return undecided("it rests on a lemma without a proof")
     module, name = f"Full_{coq_name(theorem.name)}", full_name(theorem.name)
-    # Whatever the file asks itself, the assumptions are those of this theorem.
+    # Replace the file's own question, so that the assumptions printed are those of this theorem.
     text = files.sources[module]
     files.sources.texts[module] = f"{_QUESTION.sub('', text)}\nPrint Assumptions {name}.\n"
     return files.compile(module).decision(_certificate(name, full_text(theorem.name) or "", text, files.coqc))
@@ -217,7 +217,7 @@ class _Sources:
         return path.read_text("utf-8")
 
     def order(self, *modules: str) -> list[str]:
-        """Return modules and all that they require, each after those that it requires itself."""
+        """Return modules with all their requirements, each module after its own requirements."""
         graph: dict[str, set[str]] = {}
         waiting = list(modules)
         while waiting:
@@ -241,7 +241,7 @@ def _text(theorem: Theorem, proofs: Sequence[tuple[Lemma, tuple[str, str]]]) -> 
 
 
 def _question(together: str, names: Sequence[str]) -> str:
-    """Return the commands that print what theorems rest on; several are joined as the definition of another name."""
+    """Return the commands that print the assumptions of theorems; several are joined in one new definition."""
     if len(names) < 2:
         return "".join(f"Print Assumptions {name}.\n" for name in names)
     conjunction = functools.reduce(
@@ -324,7 +324,7 @@ class TheoremFiles:
         return accepted
 
     def compile(self, module: str) -> Compiled:
-        """Compile a module and all that it requires; return the result, or the first error."""
+        """Compile a module and all its requirements; return the result, or the first error."""
         try:
             order = self.sources.order(module)
         except RuntimeError as error:
@@ -341,7 +341,7 @@ class TheoremFiles:
         return self.done[module]
 
     def compile_text(self, module: str, text: str) -> Compiled:
-        """Compile a text as a module whose requirements are compiled."""
+        """Compile a text as a module, and return the result; the modules that it requires must be compiled."""
         return _compiled(self.coqc, self.folder, module, text, [self.library.folder])
 
 
@@ -356,7 +356,7 @@ class Library:
         self.lock = threading.Lock()  # theorems may be proved in several threads
 
     def compile(self, module: str, text: str) -> Compiled:
-        """Compile a module, once for each text; those that it requires must be compiled."""
+        """Compile a module, once for each text, and return the result; modules that it requires must be compiled."""
         with self.lock:
             if module not in self.done or self.done[module][0] != text:
                 self.done[module] = text, _compiled(self.coqc, self.folder, module, text, [])
@@ -375,7 +375,7 @@ def _compiled(coqc: str, folder: Path, module: str, text: str, others: Sequence[
     paths = [argument for other in [folder, *others] for argument in ("-Q", str(other), "Convmatrix")]
     command = [coqc, "-q", *paths, f"{module}.v"]
     try:
-        done = subprocess.run(  # noqa: S603 (files that are written here)
+        done = subprocess.run(  # noqa: S603 (files written here)
             command, cwd=folder, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=_SECONDS
         )
     except subprocess.TimeoutExpired:

@@ -116,7 +116,7 @@ def _variables(names: str) -> tuple[Any, ...]:
 
 
 def _run(function: Callable[..., Any], parameters: str, *more: Any) -> Any:
-    """Return what a function returns for variables of these names."""
+    """Return the result of a function of variables with these names."""
     return function(*_variables(parameters), *more)
 
 
@@ -175,7 +175,7 @@ def _decided(term: Any, condition: Formula, holds: bool) -> Any:
 
 
 def _axis_lemmas() -> Iterator[str]:
-    """Yield lemmas that the definitions of an axis equal what its Python methods return."""
+    """Yield lemmas that the definitions of an axis equal the results of its Python methods."""
     yield "(* The methods of Axis in Python, run with each boundary and direction of the kernel. *)"
     output, tap = _variables("output tap")
     numbers: dict[str, Any] = {name: _variables(name)[0] for name in f"{_NUMBERS} tile".split()}

@@ -70,7 +70,7 @@ class ProofPath(GallinaAlgebra):
         self.events.append(("show", self.formula(step)))
 
     def select(self, condition: Any, then: Any, otherwise: Any) -> SymbolicInteger:
-        """Choose between two integers."""
+        """Return one of two integers, by a condition."""
         formula = self.formula(condition)
         if formula[0] in ("true", "false"):
             taken = formula[0] == "true"
@@ -86,7 +86,7 @@ class ProofPath(GallinaAlgebra):
         return chosen
 
     def run(self, name: str, *arguments: Any) -> Any:
-        """Return what a function of the rule returns on this path, with numbers written out as in its definition."""
+        """Return the result of a function of the rule on this path, with numbers written out as in its definition."""
         return self._written(super().run(name, *map(self._written, arguments)))
 
     def _written(self, value: Any) -> Any:
@@ -142,7 +142,7 @@ class _Quotient:
 
 @dataclass
 class _KnownFacts:
-    """What is known at a place of a proof."""
+    """The facts known at one point of a proof."""
 
     quotients: dict[Any, _Quotient] = field(default_factory=dict)
     words: dict[tuple[str, str, str], Any] = field(default_factory=dict)  # texts of divisions that are replaced
@@ -260,7 +260,7 @@ class LemmaProof:
         return [line], (formula, branch, fact)
 
     def _again(self, formula: Formula, path: ProofPath, state: _KnownFacts) -> Lines:
-        """Return the tactics that decide a condition again, which has come up in the goal since."""
+        """Return the tactics that decide a condition that was decided before and has reappeared in the goal."""
         branch = path.decided[_key(formula)]
         words, known = state.conditions[_key(formula)]
         if words == formula and formula[0] in _SPECIFICATIONS:

@@ -188,23 +188,23 @@ class GallinaAlgebra(SymbolicAlgebra):
         self.formula(step)
 
     def select(self, condition: Any, then: Any, otherwise: Any) -> SymbolicInteger:
-        """Write ``if condition then ... else ...``."""
+        """Return the term ``if condition then ... else ...``."""
         return SymbolicInteger(self, ("if", self.formula(condition), self.term(then), self.term(otherwise)))
 
     def within(self, value: Any, size: Any) -> SymbolicCondition:
-        """Write ``0 <= value < size``."""
+        """Return the formula ``0 <= value < size``."""
         return SymbolicCondition(self, ("within", self.term(value), self.term(size)))
 
     def different(self, left: Any, right: Any) -> SymbolicCondition:
-        """Write ``left <> right``."""
+        """Return the formula ``left <> right``."""
         return self.compared(operator.ne, left, right)
 
     def implies(self, condition: Any, conclusion: Any) -> SymbolicCondition:
-        """Write ``condition -> conclusion``."""
+        """Return the formula ``condition -> conclusion``."""
         return SymbolicCondition(self, ("implies", self.formula(condition), self.formula(conclusion)))
 
     def equivalent(self, left: Any, right: Any) -> SymbolicCondition:
-        """Write ``left <-> right``."""
+        """Return the formula ``left <-> right``."""
         return SymbolicCondition(self, ("iff", self.formula(left), self.formula(right)))
 
 
@@ -217,9 +217,9 @@ class Statement(GallinaAlgebra):
             self.formula(condition)
 
     def run(self, name: str, *arguments: Any) -> Any:
-        """Write a definition applied to arguments, such as ``position (Axis ...) output tap``.
+        """Return a definition applied to arguments, such as ``position (Axis ...) output tap``.
 
-        Words stand first, as in ``read_sample circular position size``. Where the rule returns several numbers, each
+        Words come first, as in ``read_sample circular position size``. Where the rule returns several numbers, each
         has a definition of its own, such as ``same_low`` and ``same_high``, or ``antireflect_sample_0``.
         """
         words = [value for value in arguments if isinstance(value, str)]

@@ -243,7 +243,7 @@ class SympyPath(SymbolicAlgebra):
         self.facts.append(formula)
 
     def select(self, condition: Condition, then: Any, otherwise: Any) -> Any:
-        """Choose between two integers."""
+        """Return one of two integers, by a condition."""
         formula = self.formula(condition)
         if isinstance(formula, bool):
             return then if formula else otherwise
@@ -338,7 +338,7 @@ def contradictory_parts(lemma: Lemma) -> list[Problem]:
 
 
 def _constraints(problem: Problem) -> tuple[frozenset[Any], frozenset[Any]]:
-    """Return what a problem says, to be compared with problems in other variables, which are other rings."""
+    """Return the content of a problem, for comparison with problems in other variables, whose rings differ."""
     symbols = problem.ring.symbols
 
     def terms(polynomial: PolyElement) -> frozenset[Any]:  # hashed in far less time than the text is written

@@ -82,7 +82,7 @@ class SmtFormula(SymbolicAlgebra):
         self.facts.append((True, self.formula(step)))
 
     def select(self, condition: Any, then: Any, otherwise: Any) -> SymbolicInteger:
-        """Choose between two integers."""
+        """Return one of two integers, by a condition."""
         chosen = self.z3.If(self.formula(condition), self.term(then), self.term(otherwise), self.context)
         return SymbolicInteger(self, chosen)
 

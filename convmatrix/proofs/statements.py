@@ -87,7 +87,7 @@ class Algebra(ABC):
         return self.both(self.implies(left, right), self.implies(right, left))
 
     def run(self, name: str, *arguments: Any) -> Any:
-        """Return what a function of the one-axis rule returns; the methods below call the rule through this one."""
+        """Return the result of a function of the one-axis rule; the methods below call the rule through this one."""
         return getattr(_rule.Axis if isinstance(arguments[0], _rule.Axis) else _rule, name)(*arguments)
 
     def position(self, axis: Axis, output: Integer, tap: Integer) -> Integer:
@@ -204,7 +204,7 @@ class Numbers(Algebra):
         self.steps_hold &= bool(step)
 
     def select(self, condition: bool, then: int, otherwise: int) -> int:
-        """Choose between two integers, by the function that chooses when matrices are built."""
+        """Return one of two integers, by the function that chooses when matrices are built."""
         chosen: int = _rule.choose(condition, then, otherwise)
         return chosen
 

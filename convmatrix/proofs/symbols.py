@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Word = Literal["and", "or", "not"]
-"""What joins conditions."""
+"""Connectives of conditions."""
 
 
 class Operations(Protocol):
-    """What the operators of a `SymbolicInteger` do."""
+    """The effects of the operators of a `SymbolicInteger`."""
 
     def calculated(self, function: Callable[..., Any], *operands: Any) -> Any:
         """Return the result of an arithmetic function of the module `operator`."""

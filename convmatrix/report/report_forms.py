@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _LEFT: Final = 2  # number of columns aligned to the left: the name and the kind
 _SHORT_NAME: Final = 20  # width to which names are shortened before a column is dropped
-_LONG_LIST: Final = 6  # maximum number of unknown nodes that are listed below the table
+_LONG_LIST: Final = 6  # maximum number of unknown nodes listed below the table
 _ABSENT: Final = "-"
 _LEAST_SHOWN: Final = 2  # notebooks leave out columns of this importance or less: shapes of inputs, biases and FLOPs
 _MANY_ROWS: Final = 1000

@@ -1,4 +1,4 @@
-"""What iterations record and report: objective, residual and gradient after every step."""
+"""Records and progress reports of iterations: objective, residual and gradient after every step."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs networks when it is first used."""
+    """Import the functions that need networks when they are first used."""
     if name in ("LipschitzBound", "lipschitz_bound"):
         return getattr(import_module("convmatrix.spectral.lipschitz"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -212,13 +212,13 @@ def dense_part(axis: Axis, outputs: NDArray[np.int64], samples: NDArray[np.int64
     weights = axis.weight(outputs[reads.outputs], reads.taps)[inside]
     rows = reads.outputs[inside] * len(samples) + columns[inside]
     shape = (len(outputs) * len(samples), axis.tile * axis.n_taps)
-    spread = sparse.csc_array((reads.coefficients[inside], (rows, weights)), shape=shape)  # by columns, which are few
+    spread = sparse.csc_array((reads.coefficients[inside], (rows, weights)), shape=shape)  # few columns
     return AxisTransform("dense", 1, len(outputs), len(samples), 0, 1, spread)
 
 
 @dataclass(frozen=True, eq=False)
 class ReadEntries:
-    """What the taps of some outputs of an axis read: one entry per output, tap and sample.
+    """The samples that the taps of some outputs of an axis read: one entry per output, tap and sample.
 
     Attributes
     ----------
@@ -254,7 +254,7 @@ class ReadEntries:
 
 
 def read_entries(axis: Axis, outputs: NDArray[np.int64] | None = None, tap: int | None = None) -> ReadEntries:
-    """Return what the taps of outputs read, in their order; by default of all outputs, and all taps."""
+    """Return the reads of the taps of outputs, in their order; by default of all taps and all outputs."""
     outputs = np.arange(axis.n_outputs) if outputs is None else outputs
     taps = np.arange(axis.n_taps) if tap is None else np.array([tap])
     places, used, samples, factors = replace(axis, flip=False).entries(outputs, taps)
@@ -356,7 +356,7 @@ def extension_norm(axis: Axis) -> float:
 
 
 def extension_entries(axis: Axis) -> ReadEntries:
-    """Return what is read at the distinct positions of an axis, in ascending order."""
+    """Return the samples read at the distinct positions of an axis, in ascending order."""
     taps = np.arange(axis.n_taps)
     positions = np.unique(np.arange(axis.n_outputs)[:, None] * axis.stride + taps * axis.dilation)
     plain = replace(axis, n_outputs=int(positions[-1]) + 1, stride=1, dilation=1, n_taps=1, flip=False, tile=1)

@@ -46,7 +46,7 @@ Result = TypeVar("Result")
 MODERATE_WORK: Final = 2e11
 """Maximum number of multiplications that are spent without an explicit request: about ten seconds."""
 
-_CHUNK: Final = 2**26  # bytes of blocks that are computed at a time
+_CHUNK: Final = 2**26  # bytes of blocks computed at a time
 _PIECE: Final = 2**18  # minimum number of bytes of blocks per core
 _POWERS: Final = 4  # of the Gram matrices, to find those with large eigenvalues
 _LARGE_GRAM: Final = 128  # rows of matrices for which half of a product saves time
@@ -471,7 +471,7 @@ def gram_matrices(stack: Array) -> Array:
 def largest_eigenvalue(stack: Array, known: float = 0.0) -> float:
     """Return the largest eigenvalue of all positive semidefinite matrices in a stack, or ``known`` if it is larger.
 
-    As in `largest_singular_value`, few of them are decomposed.
+    As in `largest_singular_value`, only a few of them are decomposed.
     """
     if stack.shape[-1] <= 2:
         return max(known, float(np.linalg.eigvalsh(stack).max(initial=0.0)))

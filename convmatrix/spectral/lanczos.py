@@ -48,7 +48,7 @@ def layer_norm(layer: WeightedLayer, tolerance: float, *, products: int = 40_000
     """Return the largest singular value of a layer up to a relative error of the value.
 
     Steps are taken in single precision if the tolerance allows. The value, its residual and its estimated error are
-    computed in double precision from the vector that is found; if they do not meet the tolerance, the steps continue
+    computed in double precision from the vector found; if they do not meet the tolerance, the steps continue
     in double precision.
     """
     operator = ConvOperator(layer.weights, layer.geometry)
@@ -150,7 +150,7 @@ def largest_singular(
         residuals = np.linalg.norm(coupling @ vectors[-width:], axis=0) if len(new) else np.zeros(known)
         error, enough = _value_error(values, residuals, history), len(history) > _LEAST_STEPS
         if not len(new) or used >= products or (enough and error <= 2 * tolerance * values[0]):
-            left = error if len(new) else 0.0  # of a space that the operator maps into itself, only rounding is left
+            left = error if len(new) else 0.0  # in an invariant subspace, only rounding errors remain
             distance = values[0] - values[_BLOCK] if known > _BLOCK else values[0]
             found = vectors[:, 0].astype(dtype) @ V[:known]
             return _evaluated(operator, found, left, float(residuals[0]), float(distance), used)
@@ -184,7 +184,7 @@ def _first_block(
 
 
 def _independent(rows: Array, level: float) -> tuple[Array, Array, Array]:
-    """Return orthonormal rows that span the given ones, and the coefficients with which they combine to them.
+    """Return orthonormal rows that span the given ones, and the coefficients that express the given rows in them.
 
     Rows that depend on others, up to an error of ``level``, are left out. The last array is the distance of each of
     the others from the span of the rows before it.

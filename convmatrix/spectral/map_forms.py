@@ -35,7 +35,7 @@ Shape = tuple[int, ...]
 MOST_ENTRIES: Final = 3 * 10**6
 """Maximum number of entries of a matrix that is built to bound a norm."""
 
-_MOST_WORK: Final = 2e9  # multiplications for one kernel that is made of two
+_MOST_WORK: Final = 2e9  # multiplications for one kernel made of two
 _PLAIN: Final = (2.0**-200, 2.0**200)  # magnitudes whose products neither over- nor underflow
 _LOST: Final = 1e-300  # bounds the norm of all that underflows where the largest entry does not
 

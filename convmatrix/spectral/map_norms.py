@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from convmatrix.spectral.map_forms import Form
 
 _MOST_DENSE: Final = 1024  # rows or columns of a matrix that is decomposed
-_MOST_GRAM: Final = 3e7  # products that are added for A A^T
+_MOST_GRAM: Final = 3e7  # products added for A A^T
 _MOST_BAND_WORK: Final = 1e10
 _SHARES: Final = (1e-6, 1e-4, 1e-2)  # distances from the largest singular value found at which a proof is attempted
 

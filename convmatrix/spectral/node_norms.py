@@ -145,7 +145,7 @@ def _bounds(node: Node) -> Bounds:
         return _product(operation.axis_matrices(node.input_shapes[0]))
     if isinstance(operation, Reduction):
         return _reduction(operation, node)
-    if isinstance(operation, Extremum):  # each output is that of one input, whose entries may be repeated
+    if isinstance(operation, Extremum):  # each output is an entry of one input, which may be repeated by broadcasting
         return _root(max(math.prod(node.output_shape) // math.prod(shape) for shape in node.input_shapes))
     if isinstance(operation, ParametricReLU):
         slope = max(1.0, float(np.abs(operation.slope).max()))

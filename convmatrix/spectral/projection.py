@@ -99,7 +99,7 @@ def project_norm(
     kernel, input_shape, **layer
         As for `singular_values`; any layer that `ConvGeometry` allows.
     bound : float
-        The largest spectral norm that is allowed.
+        The largest spectral norm allowed.
     tol : float, optional
         The steps end when the kernel is proved to be within ``tol`` times its distance from the given one of the
         nearest kernel, or after 3000 steps. By default ``tol`` is 0.05 (a distance at most 0.13% above the smallest),
@@ -144,7 +144,7 @@ def project_norm(
     array([ 0.33, -1.33,  0.33])
     """
     if not (validate.real("bound", bound) > 0 and math.isfinite(bound)):
-        raise ValueError(f"bound={bound!r} must be positive and finite: it is the largest norm that is allowed")
+        raise ValueError(f"bound={bound!r} must be positive and finite: it is the largest norm allowed")
     if tol is not None and not 0 < validate.real("tol", tol) < 1:
         raise ValueError(f"tol={tol!r} must be between 0 and 1: it is the distance from the nearest kernel, relative")
     given, original = read_layer(kernel, input_shape, **layer), as_array(kernel)
@@ -229,7 +229,7 @@ def nearest(layer_map: BlockMap, bound: float, tol: float, most_steps: int = _MO
     """
     start = layer_map.layer.weights
     counts = layer_map.counts[layer_map.counts > 0].repeat(layer_map.layer.channels[0])
-    # By trial; without a transform, few singular vectors with many coordinates are at the bound.
+    # Found by trial; on axes without a transform, only a few singular values of large blocks reach the bound.
     penalty = (100 if any(axis.name == "dense" for axis in layer_map.axes) else 10) / layer_map.factor
     U, A = np.zeros_like(layer_map.blocks(start)), layer_map.blocks(start)
     Z = A - reduced(A, bound)

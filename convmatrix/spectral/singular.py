@@ -306,7 +306,7 @@ def slogdet(
     Returns
     -------
     sign : float or complex
-        Of modulus one, or 0 if the determinant is zero; a float for a real kernel.
+        A number of modulus one, or 0 if the determinant is zero; a float for a real kernel.
     logabsdet : float
         ``-inf`` if the determinant is zero.
 

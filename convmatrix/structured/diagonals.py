@@ -245,10 +245,10 @@ _Scan = tuple["NDArray[np.int64]", "NDArray[np.integer]", "NDArray[np.integer]",
 
 
 def _scan(scanned: _ScannedRows, diagonals: Diagonals, zero_first: NDArray[np.int64], tol: float) -> _Scan:
-    """Compare every stored entry with the first one of its diagonal: zero if marked so, otherwise the first stored.
+    """Return where stored entries differ from the first entry of their diagonal: zero if marked, or the first stored.
 
-    Return the numbers of the diagonals with stored entries, ascending, the index of the first entry of each and their
-    number, and the index of the first entry that differs.
+    The result has the numbers of the diagonals with stored entries, ascending, the index of the first entry of each
+    and their number, and the index of the first entry that differs.
     """
     data, starts = scanned.data, scanned.starts
     first = np.zeros(diagonals.count, dtype=data.dtype)

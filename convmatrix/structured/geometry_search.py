@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _MOST_TRIED: Final = 1000
 _COMBINATIONS: Final = 4
-_COMPARED: Final = 2**18  # terms that are compared at a time, to bound memory use
+_COMPARED: Final = 2**18  # terms compared at a time, to bound memory use
 _LONG: Final = 32  # outputs of an axis above which the middle row alone is compared first
 _LARGEST_DILATION: Final = 3  # of kernels that span more than the largest kernel has taps
 _AxisGuess = tuple[Axis, int]  # an axis and its high padding
@@ -252,8 +252,8 @@ def _paddings(
 def _least_misfits(slices: NDArray[Any], axis: Axis, boundaries: Sequence[Boundary]) -> NDArray[np.float64]:
     """Return lower bounds of `_misfit` for every low padding in ``axis.pad_low``, shape (paddings, boundaries).
 
-    The normal equations of all guesses are solved together. Their rounding errors are far below the millionth of the
-    squared norm that the bounds leave for them, but would not tell which guesses fit.
+    The normal equations of all guesses are solved together. Their rounding errors are far below the margin of a
+    millionth of the squared norm in the bounds, but too large to decide which guesses fit.
     """
     lows: NDArray[np.int64] = axis.pad_low
     step = max(_COMPARED // (len(boundaries) * axis.n_taps * max(axis.n_outputs, axis.n_taps)), 1)
@@ -300,7 +300,7 @@ def _misfit(slices: NDArray[Any], places: NDArray[np.int64], axis: Axis) -> floa
     missed = float(np.linalg.norm(flat[:, outside])) / math.sqrt(n_slices)
     read = np.zeros((len(inside), axis.n_taps))
     np.add.at(read, (entries, taps), factors)
-    right = flat[:, inside].T  # (entries that are read, slices)
+    right = flat[:, inside].T  # (entries read, slices)
     solution = np.linalg.lstsq(read.astype(right.dtype), right)[0]
     return math.hypot(missed, float(np.linalg.norm(right - read @ solution)) / math.sqrt(n_slices))
 
@@ -312,7 +312,7 @@ def _by_size(axes: list[list[_AxisGuess]]) -> list[tuple[_AxisGuess, ...]]:
 
 
 def _preference(geometry: ConvGeometry) -> tuple[int, int, list[int], int]:
-    """Return a sort key: few taps, few different boundaries, the zero boundary before others, small strides."""
+    """Return a sort key that puts first: fewer taps, fewer different boundaries, the zero boundary, smaller strides."""
     return (
         math.prod(geometry.kernel_shape),
         len(set(geometry.boundary)),

@@ -41,8 +41,8 @@ def nearest_conv(A: Any, geometry: ConvGeometry) -> Array:
     Parameters
     ----------
     A : sparse or dense matrix, or linear operator, shape (n_out, n_in)
-        An operator that is a layer of this geometry is read by few products: one per input channel and phase of the
-        strides, or, without sharing, one per input channel and tap; products with random vectors tell whether it is
+        An operator that is a layer of this geometry is read with few products: one per input channel and phase of the
+        strides, or, without sharing, one per input channel and tap; products with random vectors test whether it is
         one. Otherwise, its entries are computed.
     geometry : ConvGeometry
 
@@ -71,7 +71,7 @@ def recover_kernel(A: Any, geometry: ConvGeometry) -> tuple[Array, float]:
     Parameters
     ----------
     A : sparse or dense matrix, or linear operator, shape (n_out, n_in)
-        An operator is read by few products, as by `nearest_conv`.
+        An operator is read with few products, as in `nearest_conv`.
     geometry : ConvGeometry
 
     Returns
@@ -202,7 +202,7 @@ def _least_squares(pattern: WeightPattern, entries: NDArray[np.int64], values: A
     order = np.argsort(component, kind="stable")  # weights by component
     sizes = np.bincount(component)
     starts = np.cumsum(sizes) - sizes
-    inverses = []  # of the components of one size: their weights, and their inverses
+    inverses = []  # for each size of component: the weights, and the inverses of the normal matrices
     position = np.empty(size, dtype=np.int64)  # within the component
     position[order] = np.arange(size) - np.repeat(starts, sizes)
     coordinates = normal.tocoo()

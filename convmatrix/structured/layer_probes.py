@@ -1,4 +1,4 @@
-"""The columns of a layer's matrix that determine its weights, and groups of columns that one product reads.
+"""The columns of a layer's matrix that determine its weights, and groups of columns that one product reads together.
 
 Columns that share no row are read by one product with their sum (A. R. Curtis, M. J. D. Powell, J. K. Reid, On the
 estimation of sparse Jacobian matrices, 1974).
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def sampled_pattern(geometry: ConvGeometry) -> WeightPattern:
-    """Return the part of the pattern of a layer in a few columns, in which every weight occurs that occurs at all.
+    """Return the pattern of a layer in only a few columns, which contain every weight that occurs in the full pattern.
 
     The columns are those of samples in the middle, where no boundary folds taps together if that can be avoided: one
     sample per channel, or one per phase of a stride. All positions must share the kernel.
@@ -46,7 +46,7 @@ def sampled_pattern(geometry: ConvGeometry) -> WeightPattern:
 
 
 def _middle_columns(alone: WeightPattern, size: int) -> NDArray[np.int64]:
-    """Return the columns of an axis that have taps which others nearer to the middle do not have."""
+    """Return the columns of an axis with a tap that no column nearer to the middle has."""
     starts = np.searchsorted(np.sort(alone.cols), np.arange(size + 1))
     taps = alone.weight_index[np.argsort(alone.cols, kind="stable")]  # by column
     missing, chosen = set(alone.weight_index.tolist()), []
@@ -61,7 +61,7 @@ def _middle_columns(alone: WeightPattern, size: int) -> NDArray[np.int64]:
 
 
 def read_layer_matrix(operator: ProbedOperator, geometry: ConvGeometry) -> Any:
-    """Return the matrix of an operator as a CSR array, by few products if it has entries only where the layer has.
+    """Return the matrix of an operator as a CSR array; few products are needed if its pattern is within the layer's.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def read_layer_matrix(operator: ProbedOperator, geometry: ConvGeometry) -> Any:
         norm = math.sqrt(size.sum(axis=0).max(initial=0)) * math.sqrt(size.sum(axis=1).max(initial=0))
         if operator.equals(matrix, norm):
             return matrix
-    return read_matrix(operator, "the operator has entries where this layer has none, so that all are needed")
+    return read_matrix(operator, "the operator has entries where this layer has none, so all are needed")
 
 
 def column_colours(geometry: ConvGeometry) -> NDArray[np.int64]:
@@ -107,14 +107,14 @@ def column_colours(geometry: ConvGeometry) -> NDArray[np.int64]:
     total = _greedy_colours(pairs[:, 0], pairs[:, 1], geometry.in_channels)
     for axis, size in enumerate(geometry.input_shape):
         alone = axis_geometry(geometry, axis).pattern()
-        # Of columns that differ on several axes, it is enough if they share no row on one of them.
+        # Columns that differ on several axes share no row if they share none on one of these axes.
         colours = _greedy_colours(alone.rows, alone.cols, size)
         total = np.add.outer(total * (colours.max() + 1), colours).ravel()
     return total
 
 
 def _greedy_colours(rows: NDArray[np.integer], columns: NDArray[np.integer], n_columns: int) -> NDArray[np.int64]:
-    """Return the smallest number for each column that no earlier column has with which it shares a row."""
+    """Return for each column the smallest number not given to an earlier column that shares a row with it."""
     order = np.argsort(columns, kind="stable")
     parts = np.split(rows[order], np.searchsorted(columns[order], np.arange(1, n_columns)))
     taken: dict[int, int] = {}  # the numbers that occur in a row, as bits

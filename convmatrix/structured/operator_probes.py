@@ -1,6 +1,6 @@
 """Matrices that are given as linear operators: read by products with chosen vectors, checked by random ones.
 
-Some columns of a matrix determine it, if its structure is known. A random vector x tells whether the operator A is then
+Some columns of a matrix determine it, if its structure is known. A random vector x tests whether the operator A is then
 the matrix S with this structure: if not, ``A x`` equals ``S x`` with probability zero.
 """
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.structured.diagonals import Diagonals
 
-_BLOCK: Final = 2**22  # entries of the products that are computed at a time
-_MOST_READ: Final = 2**31  # entries of the largest matrix that is read column by column
-_FEW_DIAGONALS: Final = 2**12  # diagonals that are multiplied one by one, without rounding of transforms
+_BLOCK: Final = 2**22  # entries of the products computed at a time
+_MOST_READ: Final = 2**31  # entries of the largest matrix read column by column
+_FEW_DIAGONALS: Final = 2**12  # diagonals multiplied one by one, without the rounding of transforms
 
 
 def is_operator(A: Any) -> bool:
@@ -121,7 +121,7 @@ class ProbedOperator:
 
     @property
     def block(self) -> int:
-        """Number of columns that are multiplied at a time."""
+        """Number of columns multiplied at a time."""
         return max(_BLOCK // max(*self.shape, 1), 1)
 
     @property

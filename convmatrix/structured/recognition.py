@@ -37,7 +37,7 @@ def structure_violation(
     Parameters
     ----------
     A : sparse or dense matrix, or linear operator
-        Entries that are not stored are zero. Of a linear operator, the few columns that determine a matrix of this
+        Entries that are not stored are zero. For a linear operator, the few columns that determine a matrix of this
         structure are computed, and compared with the operator on random vectors.
     structure : {"toeplitz", "circulant"}
     shape : int or sequence of int, optional
@@ -53,8 +53,8 @@ def structure_violation(
     Returns
     -------
     Violation or None
-        Of an operator, an entry in the first row that differs, compared with one that was computed. A difference of
-        at most ``tol > 0`` makes it necessary to compute all columns.
+        For an operator, an entry in the first row that differs, compared with a computed one. If a difference is
+        nonzero but at most ``tol``, all columns are computed.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def structure_violation(
     """
     validate.one_of("structure", structure, ("toeplitz", "circulant"))
     if not validate.real("tol", tol) >= 0:
-        raise ValueError(f"tol={tol!r} must not be negative: it is the largest difference that is allowed")
+        raise ValueError(f"tol={tol!r} must not be negative: it is the largest difference allowed")
     matrix = ProbedOperator.of(A) if is_operator(A) else as_csr(A)
     rows, columns = _sizes(matrix, shape, input_shape, channels)
     if structure == "circulant" and rows != columns:
@@ -205,7 +205,7 @@ def as_csr(A: Any) -> Any:
             f"a linear operator of shape {tuple(A.shape)} was given, but this function needs the entries of its "
             f"matrix; give the sparse matrix, or A @ numpy.eye({A.shape[1]}) of a small one"
         )
-    if isinstance(A, sparse.csr_array) and A.ndim == 2 and A.has_canonical_format:  # known of matrices of this package
+    if isinstance(A, sparse.csr_array) and A.ndim == 2 and A.has_canonical_format:  # as in matrices of this package
         return A
     if not sparse.issparse(A):
         A = validate.array("A", A)

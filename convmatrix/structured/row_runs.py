@@ -1,4 +1,4 @@
-"""Runs of rows that repeat the row before, moved by one column: of a run, only the first row needs to be looked at."""
+"""Runs of rows that repeat the row before, moved by one column; only the first row of a run needs to be examined."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def run_starts(
         first, ends = first[long], ends[long]
         if not len(first):
             return np.sort(np.concatenate(kept))
-        entries = np.arange(counts[first[0]])  # rows that are followed have equally many
+        entries = np.arange(counts[first[0]])  # all rows of a run have the same number of entries
         limit = reach(columns[starts[first].astype(np.intp)[:, None] + entries]).min(axis=1)
         cut = first + limit < ends
         first, ends = (first + limit)[cut], ends[cut]

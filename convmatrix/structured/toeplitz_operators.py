@@ -165,11 +165,11 @@ class ToeplitzOperator(LinearOperator):
             unsolved = np.flatnonzero(np.linalg.norm(residual, axis=0) > tol * scale)
             if not len(unsolved):
                 break
-            with np.errstate(over="ignore", invalid="ignore"):  # what fails is not used
-                steps = solution[:, unsolved] + self._solve_once(residual[:, unsolved], tol, direct=attempt == 0)
-                rest = columns[:, unsolved] - self @ steps
-                better = np.linalg.norm(rest, axis=0) < np.linalg.norm(residual[:, unsolved], axis=0)
-            solution[:, unsolved[better]], residual[:, unsolved[better]] = steps[:, better], rest[:, better]
+            with np.errstate(over="ignore", invalid="ignore"):  # columns that fail are discarded
+                refined = solution[:, unsolved] + self._solve_once(residual[:, unsolved], tol, direct=attempt == 0)
+                remaining = columns[:, unsolved] - self @ refined
+                better = np.linalg.norm(remaining, axis=0) < np.linalg.norm(residual[:, unsolved], axis=0)
+            solution[:, unsolved[better]], residual[:, unsolved[better]] = refined[:, better], remaining[:, better]
         worst = float((np.linalg.norm(residual, axis=0) / np.where(scale > 0, scale, 1)).max(initial=0))
         if not worst <= tol:
             raise np.linalg.LinAlgError(
@@ -246,7 +246,7 @@ def toeplitz_operator(
 
     See Also
     --------
-    toeplitz : The same matrix, stored; better for few diagonals.
+    toeplitz : The same matrix, stored; better if there are few diagonals.
 
     Examples
     --------

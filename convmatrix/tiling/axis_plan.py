@@ -67,14 +67,14 @@ class AxisPlan:
     Attributes
     ----------
     axis : int
-        Of the image, from 0 without the channels.
+        Axis of the image; channels are not counted.
     output_axis : int
-        Of a sample of the output, from 0 for its first axis.
+        The corresponding axis of a sample of the output, where 0 is the first axis.
     steps : dict of str to list of (str, AxisReads or None)
         What each node reads on this axis, in topological order; empty for the input.
     output : str
     sizes : dict of str to int
-        Of each node, for the network's own input shape.
+        Size of each node along the axis, for the network's own input shape.
     shifts : dict of str to Fraction
         Number of outputs of each node per sample of the image.
     alignment : int
@@ -199,7 +199,7 @@ class AxisPlan:
         ]
 
     def broken_condition(self, size: int, *, at_low: bool = False, at_high: bool = False) -> str | None:
-        """Return what a tile that ends at the image's low or high end lacks there, None if nothing."""
+        """Return the condition at the image's low or high end that a tile ending there lacks, or None if none."""
         if at_low and at_high:
             return None
         extents = self.extents(size)

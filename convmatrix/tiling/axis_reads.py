@@ -30,7 +30,7 @@ _LARGEST_SCALE: Final = 64
 
 
 class SizeBoundError(ValueError):
-    """What an operation does on an axis depends on the axis's size, so that a tile would be treated differently."""
+    """Raised if an operation depends on the size of an axis, so that it would treat a tile differently."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class AxisReads:
 
 
 def window_reads_of(axis: Axis, pad_high: int) -> AxisReads:
-    """Return what the windows of an axis read, given the padding at its high end."""
+    """Return the reads of the windows of an axis, given the padding at its high end."""
     padded = axis.pad_low + pad_high
     offsets = tuple(
         tuple(r * axis.stride + t * axis.dilation - axis.pad_low for t in range(axis.n_taps)) for r in range(axis.tile)
@@ -237,7 +237,7 @@ def _same_padding(word: str, n: int, span: int, stride: int) -> tuple[int, int]:
 
 
 def _transposed_reads_of(axis: Axis) -> AxisReads:
-    """Return what the outputs of a transposed convolution read, from the axis of the underlying convolution."""
+    """Return the reads of the outputs of a transposed convolution, from the axis of the underlying convolution."""
     period = axis.stride * axis.tile
     offsets = []
     for r in range(period):

@@ -72,7 +72,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class NodeReads:
-    """What a node reads along each axis of the image.
+    """The samples that a node reads along each axis of the image.
 
     Attributes
     ----------

@@ -188,7 +188,7 @@ def _required(plan: PlannedAxes, place: int | None) -> int:
 
 
 def _chosen(values: Any, place: int | None) -> Any:
-    """Return one of several outputs, in the order of the values of dictionaries; None is no output."""
+    """Return one of several outputs, in the order of the values of dictionaries; None is not an output."""
     found = _flat(values)
     if place is None and len(found) == 1:
         return found[0]

@@ -29,8 +29,8 @@ class TilingPlan(ShownAsTable, PlannedAxes):
     Attributes
     ----------
     assumptions : tuple of str
-        What is taken not to depend on the size of the image, with the nodes; empty if a second network that differs in
-        the size of every axis confirmed it.
+        The properties assumed independent of the size of the image, with their nodes; empty if a second network that
+        differs in the size of every axis confirmed them.
     network, output, axes
         What was planned for, and the details.
     """

@@ -275,7 +275,7 @@ def _signed_reflection_theorem() -> Checks:
     r"tap reads its position less a multiple of $n$, so that $M$ takes the sample to $M$ times the position less "
     r"another: say $n c$. The output is moved to $M i$ less $n b$, and reads there its position less $n e$. The "
     r"next two lemmas exhibit the quotient of $M o - o$ by $n$: it is $c - b - e$. On the unbounded grid there "
-    r"are no multiples: the last two lemmas, where $|M - 1|^2 o = 0$ leaves only the centre.",
+    r"are not multiples: the last two lemmas, where $|M - 1|^2 o = 0$ leaves only the centre.",
     (period_lemma, _scaling_lemma, _rotation_lemma, _grid_scaling_lemma, _grid_lemma),
 )
 def _no_scaling_theorem() -> Checks:
