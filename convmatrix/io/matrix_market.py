@@ -276,7 +276,7 @@ def _read_header(file: BoundedReader, limit: ReadLimit) -> _Header:
             note += line[1 + len(_MARK) :].rstrip("\r\n")
             limit.require_text(len(note), "the comment")
         elif _NOTE.search(line):
-            raise FileFormatError(f"it has the comment {line[:40]!r}, which should begin with {'%' + _MARK!r}: damaged")
+            raise FileFormatError(f"its comment {line[:40]!r} does not begin with {'%' + _MARK!r}; the file is damaged")
     sizes = line.split()
     if len(sizes) != 3 or not all(size.isascii() and size.isdigit() and len(size) < 20 for size in sizes):
         raise FileFormatError(f"its size line is {line[:60]!r}, but rows, columns and entries are needed")

@@ -247,7 +247,7 @@ def _inverse_lanczos(layer: WeightedLayer) -> float:
 
 
 def _prove_least(matrix: Any, gram: Any, error: float, value: float) -> tuple[bool, float]:
-    """Return whether no singular value is smaller than one found by more than 5%, and up to where rounding hides any.
+    """Return whether no singular value is below 95% of the one found, as is proved, and the least told from zero.
 
     ``error`` is that of the factors of the Gram matrix.
     """
