@@ -81,9 +81,7 @@ def searched_parameter(problem: ScaledProblem) -> float:
 
     The trace of the influence matrix is estimated with a random vector of signs (Girard, A fast Monte-Carlo
     cross-validation procedure, Numer. Math. 56, 1989). The grid spans five decades around the ratio of the norms of A
-    and L; small parameters, which need the most iterations, are left out once the estimate of cross-validation has
-    risen three times in succession. The minimum, or the maximum of the curvature, is that of a cubic spline through
-    the points.
+    and L; the minimum, or the maximum of the curvature, is that of a cubic spline through its points.
     """
     from scipy.interpolate import CubicSpline
 
@@ -102,15 +100,12 @@ def searched_parameter(problem: ScaledProblem) -> float:
             probe = conjugate_gradients(problem, signs, damping, probe)
             freedom = y.size - float(np.vdot(signs, operator @ probe.x).real)
             scores.append(math.log(max(misfit, 1e-300) / max(freedom, 1e-300)))
-            if sorted(scores[-4:]) == scores[-4:] and len(scores) >= 4:  # the minimum has been passed
-                break
         else:
             size = float(np.linalg.norm(penalty @ found.x))
             points.append([math.log(max(misfit, 1e-300)), math.log(max(size, 1e-300))])
     fine = np.linspace(logarithms[0], logarithms[-1], 1000)
     if rule == "gcv":
-        tried = logarithms[-len(scores) :]
-        values = CubicSpline(tried, scores[::-1])(fine := fine[fine >= tried[0]])
+        values = CubicSpline(logarithms, scores[::-1])(fine)
         return math.exp(float(fine[int(np.argmin(values))]))
     curve = CubicSpline(logarithms, points[::-1])
     (a, b), (c, d) = curve(fine, 1).T, curve(fine, 2).T
