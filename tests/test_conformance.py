@@ -17,7 +17,6 @@ import convmatrix as cm
 from convmatrix.boundary import BOUNDARIES
 from convmatrix.cli import main
 from convmatrix.conformance import TARGETS, TargetName, declared_offers
-from convmatrix.conformance.drawing import draw_case, plain_case
 from convmatrix.conformance.expected_values import (
     SIGNIFICANT_BITS,
     LayerValues,
@@ -29,6 +28,7 @@ from convmatrix.conformance.exported_vectors import export_vectors
 from convmatrix.conformance.judging import compare, judge
 from convmatrix.conformance.layer_cases import LayerCase, features
 from convmatrix.conformance.onnx_target import is_specified
+from convmatrix.conformance.random_cases import draw_case, plain_case
 from convmatrix.conformance.rounding import allowed_error, is_decisive, winograd_matrices
 from convmatrix.conformance.targets import RefusedCaseError, TargetCall, TargetLibrary, call_text, without_numbers
 from convmatrix.conformance.trials import drawn_layer, outcomes

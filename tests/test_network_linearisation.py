@@ -116,6 +116,7 @@ OPERATIONS: list[tuple[Any, list[tuple[int, ...]]]] = [
     (Resize((7,), "nearest", "asymmetric", rounding="floor"), [(2, 3)]),
     (Resize((7, 2), "cubic", exclude_outside=True), [(2, 3, 4)]),
     (Resize((2, 5), "cubic", antialias=True), [(2, 6, 3)]),
+    (Resize((5,), "cubic", "tf_crop_and_resize", roi=((-1, 2),), exclude_outside=True), [(2, 4)]),
     (FullyConnected(12, 5, np.arange(60.0).reshape(5, 12), np.ones(5)), [(3, 4)]),
     (FullyConnected(4, 2, np.arange(8.0).reshape(2, 4), np.ones(2), flatten=False), [(3, 5, 4)]),
     (PatternMap(cm.ConvGeometry((4, 4), (2, 2)).pattern(), [[1.0, 2.0], [3.0, 4.0]]), [(1, 4, 4)]),

@@ -142,6 +142,7 @@ def written_into(y, x):
 
 SMOOTH = (
     *({"antialias": True, **options} for options in ({"size": (7, 3)}, {"size": (1, 2)}, {"scale_factor": (0.6, 2.3)})),
+    {"antialias": True, "scale_factor": (1.2, 1.7)},  # the size 4 stays
     *({"align_corners": True, "size": size} for size in ((7, 1), (3, 6))),
 )
 
@@ -311,6 +312,7 @@ REFUSED = {
         mode: lambda m, x, mode=mode: F.interpolate(x, size=3, mode=mode, antialias=True, align_corners=True)
         for mode in ("bilinear", "bicubic")
     },
+    "crops all of an axis": {"circular": lambda m, x: F.pad(x, (1, 1, 2, -4), mode="circular")},
     "not that of a batch of images": {"channels": lambda m, x: F.unfold(x[:, 0], 2)},
     "not its first result": {
         "indices": lambda m, x: x.max(1)[1],

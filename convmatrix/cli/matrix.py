@@ -175,8 +175,9 @@ def _report(args: argparse.Namespace, layer: LayerArguments, summary: dict[str, 
     }
     if summary["seed"] is not None:
         lines["weights"] = f"random, --seed {summary['seed']}"
-    if set(layer.geometry.boundary) != {"zero"} and not any(map(any, layer.geometry.padding)):
-        lines["note"] = "the boundary has no effect without padding; for a ring, add --padding same"
+    padded = any(map(any, layer.geometry.padding)) or max(layer.geometry.kernel_shape) == 1
+    if set(layer.geometry.boundary) != {"zero"} and not padded:
+        lines["note"] = "the boundary has no effect without padding, such as --padding same"
     if summary["output"] not in (None, "-"):
         lines["saved"] = summary["output"]
     text = "\n".join(f"{name:9} {value}" for name, value in lines.items())

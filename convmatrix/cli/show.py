@@ -141,7 +141,7 @@ def _layer_slab(args: argparse.Namespace) -> _Slab:
 def _saved_slab(args: argparse.Namespace) -> _Slab:
     from convmatrix.io.files import load_in_any_order
 
-    foreign = [option for option in given_options(args) if option not in ("--order", "--rows")]
+    foreign = [name for name in given_options(args) if name not in ("--order", "--rows")]
     if foreign:
         raise CommandError(
             f"{', '.join(foreign)} given together with the saved matrix {args.file}: drop one of the two"

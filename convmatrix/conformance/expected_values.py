@@ -62,7 +62,7 @@ def draw_values(case: LayerCase, rng: np.random.Generator, largest: int | None =
 
     Examples
     --------
-    >>> from convmatrix.conformance.drawing import plain_case
+    >>> from convmatrix.conformance.random_cases import plain_case
     >>> values = draw_values(plain_case((3,), (2,)), np.random.default_rng(0))
     >>> values.x.shape, values.w.shape, values.b, values.g.shape
     ((1, 1, 3), (1, 1, 2), None, (1, 1, 2))
@@ -103,7 +103,7 @@ def largest_amplitude(case: LayerCase) -> int:
 
     Examples
     --------
-    >>> from convmatrix.conformance.drawing import plain_case
+    >>> from convmatrix.conformance.random_cases import plain_case
     >>> largest_amplitude(plain_case((3,), (2,), dtype="float32"))
     2896
     """
@@ -121,7 +121,7 @@ def exact_results(case: LayerCase, values: LayerValues) -> dict[str, Array]:
 
     Examples
     --------
-    >>> from convmatrix.conformance.drawing import plain_case
+    >>> from convmatrix.conformance.random_cases import plain_case
     >>> x = np.array([[[1, 2, 3]]])
     >>> results = exact_results(plain_case((3,), (2,)), LayerValues(x=x, w=x[:, :, :2], b=None, g=x[:, :, :2]))
     >>> {name: array.tolist() for name, array in results.items()}

@@ -17,10 +17,10 @@ import numpy as np
 
 from convmatrix.atomic import atomic_folder, atomic_write
 from convmatrix.boundary import BOUNDARIES
-from convmatrix.conformance.drawing import draw_case
 from convmatrix.conformance.expected_values import draw_values, exact_results
 from convmatrix.conformance.offers import library_offers
 from convmatrix.conformance.onnx_target import MODEL_IMPORTS, model_lines, onnx_offers
+from convmatrix.conformance.random_cases import draw_case
 from convmatrix.conformance.targets import is_installed, run_statements, typed_arrays
 from convmatrix.progress import report_step, reporting
 

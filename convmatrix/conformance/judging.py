@@ -79,7 +79,7 @@ def compare(
 
     Examples
     --------
-    >>> from convmatrix.conformance.drawing import plain_case
+    >>> from convmatrix.conformance.random_cases import plain_case
     >>> from convmatrix.conformance.expected_values import LayerValues
     >>> one = np.ones((1, 1, 3), dtype=int)
     >>> values = LayerValues(x=one, w=one[:, :, :2], b=None, g=one[:, :, :2])

@@ -134,7 +134,7 @@ def features(case: LayerCase) -> list[str]:
 
     Examples
     --------
-    >>> from convmatrix.conformance.drawing import plain_case
+    >>> from convmatrix.conformance.random_cases import plain_case
     >>> features(plain_case((1,), (4,), padding="full"))[:3]
     ['1-D', 'even kernel with a padding word', 'padding past a period']
     """

@@ -71,7 +71,7 @@ def allowed_error(case: LayerCase, values: LayerValues, rounding: Rounding) -> d
 
     Examples
     --------
-    >>> from convmatrix.conformance.drawing import plain_case
+    >>> from convmatrix.conformance.random_cases import plain_case
     >>> from convmatrix.conformance.expected_values import draw_values
     >>> case = plain_case((4,), (3,), dtype="float32")
     >>> values = draw_values(case, np.random.default_rng(0))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from convmatrix.conformance.drawing import draw_case
 from convmatrix.conformance.expected_values import LARGEST_VALUE, amplitude, draw_values, largest_amplitude
 from convmatrix.conformance.judging import Difference, judge
 from convmatrix.conformance.layer_cases import LayerCase, features
+from convmatrix.conformance.random_cases import draw_case
 from convmatrix.conformance.reproducing_scripts import reproducing_script
 from convmatrix.conformance.rounding import is_decisive
 from convmatrix.conformance.shrinking import shrink

@@ -79,7 +79,7 @@ class HalfSpace:
 
 
 def _fraction(value: Any) -> Fraction:
-    """Return a number exactly, also if it is one of NumPy's, whose integers overflow."""
+    """Return a number exactly, even if it is a NumPy number, whose integers overflow."""
     try:
         exact = Fraction(value.item() if isinstance(value, np.generic) else value)
     except (OverflowError, ValueError) as error:

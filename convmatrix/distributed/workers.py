@@ -111,7 +111,7 @@ def _on_worker(function: Callable[[Node], Any], node: Node) -> Any:
             return [blocks.map_chunk(work, chunks[0])]
         client = get_client()
         if not seceded:
-            secede()  # so that this thread, which only waits from here on, leaves its place to a chunk
+            secede()  # so that this thread, which only waits from now on, makes room for a chunk
             seceded = True
         shared = client.scatter(blocks, hash=False)
         futures = client.map(_map_chunk, chunks, blocks=shared, work=work, pure=False, priority=1)

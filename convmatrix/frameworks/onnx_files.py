@@ -143,7 +143,7 @@ def _external_data(tensor: Any, n_bytes: int, folder: Path | None, owner: str) -
             f"{owner} is in {location!r}, outside of the model's folder, which is not read; move the file there"
         )
     if not path.is_file():
-        raise FileNotFoundError(f"{owner} is in the external file {str(path)!r}, which does not exist; put it there")
+        raise FileNotFoundError(f"{owner} is in the external file {str(path)!r}, which is not a file; put it there")
     size = path.stat().st_size
     if offset < 0 or length != n_bytes or offset + length > size:
         raise ValueError(

@@ -223,6 +223,8 @@ def _pad(call: Call) -> Tensor:
     boundary: Any = _BOUNDARY[mode]
     if mode == "circular" and min(amounts) < 0 < max(amounts):  # what is cropped does not come back at the other end
         cropped = [(min(low, 0), min(high, 0)) for low, high in widths]
+        if any(n + low + high < 1 for n, (low, high) in zip(x.known, cropped, strict=True)):
+            raise UnsupportedError(f"it crops all of an axis of shape {x.shape}")
         x = call.builder.pad(f"{call.name}.crop", x, cropped)
         widths = [(max(low, 0), max(high, 0)) for low, high in widths]
     return call.builder.pad(call.name, x, widths, boundary, float(value))
@@ -258,8 +260,11 @@ def _upsample(
         align = bool(call.get("align_corners", False))
         if align and options:
             raise UnsupportedError("align_corners=True is not known with antialiasing")
-        # A given factor is used as it is; where only sizes are given, the factor is their quotient.
+        # A given factor is used as it is; where only sizes are given, the factor is their quotient. Antialiasing leaves
+        # out axes whose size stays the same.
         scales = tuple(float(f) for f in factors) if factors is not None and not align else None
+        if scales and options:
+            scales = tuple(1.0 if n == m else f for n, m, f in zip(spatial, sizes, scales, strict=True))
         return call.builder.resize(
             call.name,
             x,

@@ -67,7 +67,7 @@ _RISING: Final = ("asinh", "atan", "erf", "log_sigmoid", "sigmoid", "softplus", 
 class LipschitzPropagation:
     """Bounds on the Lipschitz constants of the nodes of a network as functions of its input.
 
-    ``box`` has bounds on the values of nodes, as far as they are known, and ``limits`` those of factors of products.
+    ``box`` has bounds on the values of nodes, if they are known, and ``limits`` those of factors of products.
     With ``split``, an elementwise function is split into the multiplication by the centres of its slopes, which is
     linear, and a rest. It costs more maps, and their norms are those of longer chains.
     """
@@ -130,7 +130,7 @@ class LipschitzPropagation:
         return min(value, single), how
 
     def derivation(self, name: str) -> dict[str, Any]:
-        """Return the bound of a node and how it was found, as far as it was needed."""
+        """Return the bound of a node, if it was computed, and a text that says how."""
         return {"bound": self._best.get(name), "how": self.how.get(name, "")}
 
     def _refuse(self, node: Node, reason: str) -> None:

@@ -34,10 +34,10 @@ def sampled_pattern(geometry: ConvGeometry) -> WeightPattern:
     pairs = geometry.channel_pairs
     rows, columns, weights = pairs[:, 0], pairs[:, 1], np.arange(len(pairs))
     for axis, size in enumerate(geometry.input_shape):
-        alone = axis_geometry(geometry, axis).pattern()
-        chosen = np.isin(alone.cols, _middle_columns(alone, size))
+        axis_pattern = axis_geometry(geometry, axis).pattern()
+        chosen = np.isin(axis_pattern.cols, _middle_columns(axis_pattern, size))
         sizes = (geometry.output_shape[axis], size, geometry.kernel_shape[axis])
-        own = (alone.rows[chosen], alone.cols[chosen], alone.weight_index[chosen])
+        own = (axis_pattern.rows[chosen], axis_pattern.cols[chosen], axis_pattern.weight_index[chosen])
         rows, columns, weights = (
             np.add.outer(outer.astype(np.int64) * n, inner).ravel()
             for outer, n, inner in zip((rows, columns, weights), sizes, own, strict=True)
@@ -45,11 +45,11 @@ def sampled_pattern(geometry: ConvGeometry) -> WeightPattern:
     return WeightPattern.from_triplets((geometry.n_out, geometry.n_in), rows, columns, weights, (geometry.n_weights,))
 
 
-def _middle_columns(alone: WeightPattern, size: int) -> NDArray[np.int64]:
+def _middle_columns(axis_pattern: WeightPattern, size: int) -> NDArray[np.int64]:
     """Return the columns of an axis with a tap that no column nearer to the middle has."""
-    starts = np.searchsorted(np.sort(alone.cols), np.arange(size + 1))
-    taps = alone.weight_index[np.argsort(alone.cols, kind="stable")]  # by column
-    missing, chosen = set(alone.weight_index.tolist()), []
+    starts = np.searchsorted(np.sort(axis_pattern.cols), np.arange(size + 1))
+    taps = axis_pattern.weight_index[np.argsort(axis_pattern.cols, kind="stable")]  # by column
+    missing, chosen = set(axis_pattern.weight_index.tolist()), []
     for column in np.argsort(np.abs(np.arange(size) - (size - 1) / 2), kind="stable").tolist():
         if not missing:
             break
@@ -106,9 +106,9 @@ def column_colours(geometry: ConvGeometry) -> NDArray[np.int64]:
     pairs = geometry.channel_pairs
     total = _greedy_colours(pairs[:, 0], pairs[:, 1], geometry.in_channels)
     for axis, size in enumerate(geometry.input_shape):
-        alone = axis_geometry(geometry, axis).pattern()
+        axis_pattern = axis_geometry(geometry, axis).pattern()
         # Columns that differ on several axes share no row if they share none on one of these axes.
-        colours = _greedy_colours(alone.rows, alone.cols, size)
+        colours = _greedy_colours(axis_pattern.rows, axis_pattern.cols, size)
         total = np.add.outer(total * (colours.max() + 1), colours).ravel()
     return total
 

@@ -1,11 +1,11 @@
 """How one axis of an image may be cut: what is clean in a tile, where tiles may start, and which sizes fit.
 
-A tile is a range of the image's samples. The network treats its ends as those of an image: it pads them. At an end that
-is inside the image this is wrong, and what could have been touched by it is discarded. For each node, and in numbers of
-its outputs:
+A tile is a range of the image's samples. The network treats its ends as those of an image: it pads them. At an end
+inside the image this is wrong, and all outputs that it could affect are discarded. For each node, as an index of its
+outputs:
 
-    first_clean(node)     = the first one from which on none reads a discarded or missing one at the low end
-    clean_end(node, size) = the end of those that read no discarded or missing one at the high end
+    first_clean(node)     = the first such that it and all later ones read nothing discarded or missing at the low end
+    clean_end(node, size) = the end of those that read nothing discarded or missing at the high end
 
 Output j of a tile that starts at sample s is output ``j + s * scale`` of the image. At every node, s times the node's
 scale must be an integer and a multiple of what the next operation advances by: hence the alignment.
@@ -100,7 +100,7 @@ class AxisPlan:
 
     @cached_property
     def first_clean(self) -> dict[str, int]:
-        """By node, the first output from which on all are clean, in a tile that starts inside the image."""
+        """By node, the first output that is clean along with all later ones, in a tile that starts inside the image."""
         first: dict[str, int] = {}
         for name, step in self.steps.items():
             found = [first[source] if reads is None else reads.first_clean(first[source]) for source, reads in step]
@@ -164,7 +164,7 @@ class AxisPlan:
 
     @cached_property
     def smallest(self) -> int:
-        """The size from which on all sizes with these remainders fit."""
+        """The least size such that all larger sizes with these remainders fit too."""
         end = 4 * self.alignment
         pattern = np.isin(np.arange(self.alignment), self.residues)
         while end < 4 * _LARGEST_MINIMUM:

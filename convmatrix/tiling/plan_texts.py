@@ -31,7 +31,8 @@ def explain_plan(plan: PlannedAxes) -> str:
             lines.append(f"\nAxis {number} cannot be cut:")
             lines += [f"  node {refusal.node!r} {refusal.reason}" for refusal in axis]
             before = plan.network[axis[0].node].inputs[0]
-            lines.append(f"  try the output of {before!r} or of an earlier node: output=, or --output in a shell")
+            if before != plan.network.input.name:
+                lines.append(f"  try the output of {before!r} or of an earlier node: output=, or --output in a shell")
     if not plan.axes:
         lines += plan.reasons
     if plan.assumptions:
