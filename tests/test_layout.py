@@ -45,7 +45,7 @@ HEAVY: Final[dict[str, set[str]]] = {
 # What the package has now. For what it does now, these only go down. The aim was 23,000 lines in 120 files before
 # networks were read from PyTorch and ONNX, linearised and reported on (37,300 in 172), and before they were cut in
 # tiles, bounded, encoded as constraints and verified (47,600 in 216), and before Coq and Dask.
-MOST_LINES: Final = 64_800
+MOST_LINES: Final = 64_780
 MOST_FILES: Final = 280
 
 

@@ -35,7 +35,7 @@ def _multiply_all(layer: SlabLayer, ranges: Sequence[Rows], X: Array) -> Array:
 def _multiply(layer: SlabLayer, ranges: Sequence[Rows], part: Array) -> Array:
     """Return the product of adjacent slabs with the columns X, given the part of X that they read; (rows, batch)."""
     shape, index = slab_columns(layer.geometry, _joined(ranges), layer.order)
-    # Only the pages of this array that are written to take memory.
+    # Only the pages of this array that are written take memory.
     X = np.zeros((layer.geometry.n_in, part.shape[-1]), dtype=part.dtype)
     X.reshape(*shape, -1)[index] = part
     return _multiply_all(layer, ranges, X)
