@@ -29,11 +29,15 @@ METHODS: Final = ("auto", "direct", "fft")
 _EXACT: Final = 2**52  # sums of integers up to here are exact in float64
 
 
-class CheckedOperator(KeepsReadOnly, LinearOperator, ABC):
-    """Base class for operators defined by ``_matmat`` and ``_rmatmat``, with messages that name the sizes."""
+class SizedOperator(LinearOperator):
+    """Base class for linear operators, with the constructor that SciPy's stubs leave out."""
 
     def __init__(self, dtype: np.dtype[Any], shape: tuple[int, int]) -> None:
         super().__init__(dtype, shape)  # type: ignore[call-arg]
+
+
+class CheckedOperator(KeepsReadOnly, SizedOperator, ABC):
+    """Base class for operators defined by ``_matmat`` and ``_rmatmat``, with messages that name the sizes."""
 
     @abstractmethod
     def _matmat(self, X: Array) -> Array:

@@ -45,8 +45,8 @@ def conform(
     target : callable or str
         A function ``function(x, w, bias, **options)`` that returns y, or the name of a target: "torch", "onnxruntime",
         "onnx-reference", "scipy", or "module:function". Shapes are x ``(batch, C_in, *input)``, w ``(C_out, C_in /
-        groups, *kernel)`` (transposed: ``(C_in, C_out / groups, *kernel)``), bias ``(C_out,)`` or None. A layer that it
-        does not support is refused by raising NotImplementedError.
+        groups, *kernel)`` (transposed: ``(C_in, C_out / groups, *kernel)``), bias ``(C_out,)`` or None. It raises
+        NotImplementedError for a layer that it does not support.
     options : sequence of str, or dict
         The options that the function has; no others are drawn or passed. Switches are "batch", "channels", "bias",
         "stride", "dilation", "groups" and "output_padding". Choices are "padding" ("valid", "even", "pairs", "centred",

@@ -64,7 +64,7 @@ def torch_target() -> TargetLibrary:
 
 
 def _accepts(case: LayerCase) -> bool:
-    """Return whether the call can express a layer, and computes it without rounding.
+    """Return whether the call can express a layer and compute it without rounding.
 
     Without oneDNN, PyTorch hands float32 batches of 16 or more samples to NNPACK, which transforms them by FFT or by
     Winograd's algorithm with tiles of 6x6 outputs; its worst-case bound on errors is above 1/2.

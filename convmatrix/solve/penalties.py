@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
-from convmatrix.operator import ConvOperator
+from convmatrix.operator import ConvOperator, SizedOperator
 from convmatrix.spectral.blocks import WeightedLayer, layer_blocks, read_layer
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ PenaltyWord = Literal["gradient", "laplacian"]
 PENALTIES: Final[tuple[PenaltyWord, ...]] = get_args(PenaltyWord)
 
 
-class Differences(LinearOperator):
+class Differences(SizedOperator):
     r"""The differences :math:`x_{i+1} - x_i` of neighbours along every spatial axis: the discrete gradient.
 
     Its shape is (axes * n, n): a difference is stored at the first of its two samples. The last sample of an axis has
@@ -38,7 +38,7 @@ class Differences(LinearOperator):
         self.array_shape = (n_channels, *shape)
         self.rings = tuple(rings)
         size = n_channels * int(np.prod(shape))
-        super().__init__(np.dtype(np.float64), (len(shape) * size, size))  # type: ignore[call-arg]
+        super().__init__(np.dtype(np.float64), (len(shape) * size, size))
 
     @property
     def norm_bound(self) -> float:

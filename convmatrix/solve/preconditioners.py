@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, get_args
 
 import numpy as np
 from scipy import fft
-from scipy.sparse.linalg import LinearOperator
 
 from convmatrix.arrays import EPSILON, KeepsReadOnly
+from convmatrix.operator import SizedOperator
 from convmatrix.options import LayerOptions, one_of, takes_layer_options
 from convmatrix.spectral.axis_transforms import weighted_ring
 from convmatrix.spectral.blocks import WeightedLayer, layer_blocks, read_layer
@@ -27,7 +27,7 @@ Kind = Literal["strang", "t_chan", "r_chan"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
-class CirculantPreconditioner(KeepsReadOnly, LinearOperator):
+class CirculantPreconditioner(KeepsReadOnly, SizedOperator):
     """The inverse of a circulant matrix C as a linear operator, returned by `circulant_preconditioner`.
 
     Attributes
@@ -40,8 +40,7 @@ class CirculantPreconditioner(KeepsReadOnly, LinearOperator):
     """
 
     def __init__(self, blocks: Array, kind: Kind, dtype: np.dtype[Any]) -> None:
-        size = math.prod(blocks.shape[:-1])
-        super().__init__(dtype, (size, size))  # type: ignore[call-arg]
+        super().__init__(dtype, (math.prod(blocks.shape[:-1]),) * 2)
         self.blocks, self.kind = blocks, kind
         self.blocks.flags.writeable = False
         self._inverses = np.linalg.inv(blocks)

@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from convmatrix import memory
 from convmatrix import options as validate
+from convmatrix.operator import SizedOperator
 from convmatrix.structured.builders import circulant_embedding, toeplitz_diagonals
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _STEPS: Final = 600  # steps of an iterative solver, per refinement
 _REFINEMENTS: Final = 4
 
 
-class ToeplitzOperator(LinearOperator):
+class ToeplitzOperator(SizedOperator):
     r"""A Toeplitz matrix with any number of levels that multiplies and solves by fast Fourier transforms.
 
     .. math:: T_{ij} = a_{i - j}, \qquad i \in [0, m_1) \times \cdots \times [0, m_D),
@@ -61,7 +62,7 @@ class ToeplitzOperator(LinearOperator):
         dtype = ring.dtype if ring.dtype.char in "fdFD" else np.result_type(ring.dtype, np.float64)
         if dtype.char not in "fdFD":
             raise TypeError(f"coefficients of dtype {ring.dtype} cannot be transformed; convert them to complex128")
-        super().__init__(dtype, (math.prod(rows), math.prod(columns)))  # type: ignore[call-arg]
+        super().__init__(dtype, (math.prod(rows), math.prod(columns)))
         self.ring = ring.astype(dtype, copy=False)
         self.rows, self.columns = rows, columns
         self._axes = tuple(range(ring.ndim))
